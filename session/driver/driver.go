@@ -1,0 +1,165 @@
+package driver
+
+import (
+	"context"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+)
+
+// A Store is a connection to a store, shared by the leases granted through it.
+// Its methods are safe for concurrent use.
+type Store interface {
+	// Backend names the kind of store, "etcd" say, for telemetry and errors.
+	Backend() string
+
+	// Grant obtains a lease of about spec.TTL; the store may round it, and
+	// [Lease.TTL] tells what it granted. It returns the local time at which the
+	// request that started the lease's life, or last prolonged it, was sent.
+	Grant(ctx context.Context, spec Spec) (Lease, time.Time, error)
+
+	// Read returns the first limit entries of a queue, in order; limit 0 means
+	// all. It is linearizable.
+	Read(ctx context.Context, name string, limit int) ([]Entry, error)
+
+	// Watch calls f with the entries of the queue, at once and then after each
+	// change, until ctx ends, f fails, or there is trouble; it returns that
+	// error. Several changes may be reported as one.
+	Watch(ctx context.Context, name string, f func([]Entry) error) error
+
+	// List returns the queues whose name starts with prefix and that have
+	// entries, by name.
+	List(ctx context.Context, prefix string) ([]Queue, error)
+
+	// Identify returns the identity of the session that owns e, and "" when
+	// nobody knows it, as for an entry of another library. Where the answer
+	// needs no I/O it is given even if ctx is done.
+	Identify(ctx context.Context, e Entry) (string, error)
+
+	// Close ends the connection. Leases that were not revoked expire.
+	Close() error
+}
+
+// A Lease is what a session's entries hang on. Its methods are safe for
+// concurrent use.
+type Lease interface {
+	// ID is the lease's name in the store, as Entry.Lease has it.
+	ID() string
+
+	// TTL is the time to live as the store granted it.
+	TTL() time.Duration
+
+	// Renew prolongs the lease to TTL from now, on the store's clock.
+	Renew(ctx context.Context) error
+
+	// Check asks the store, linearizably, whether the lease is alive.
+	Check(ctx context.Context) error
+
+	// Watch blocks until ctx ends, there is trouble, or the store shows that
+	// the lease is gone (ErrLeaseGone). It spares a holder whose lease was
+	// revoked the wait until its next renewal.
+	Watch(ctx context.Context) error
+
+	// Revoke ends the lease and removes its entries. It returns nil when the
+	// lease is known to be gone, whoever ended it.
+	Revoke(ctx context.Context) error
+
+	// Join appends an entry to the queue c.Name and returns the queue as seen
+	// from it. The claim's ID must not be in use.
+	//
+	// With c.Admit, it appends only if Admit accepts the entries that would be
+	// ahead, as one atomic step, and otherwise fails with a *Refused; nobody
+	// behind is delayed by an entry that was refused.
+	Join(ctx context.Context, c Claim) (View, error)
+
+	// Resolve settles a Join of the claim whose outcome is unknown. It returns
+	// the view from the entry when it was made. When it was not, Resolve fails
+	// with ErrEntryGone, and then the Join can never take effect any more:
+	// "not found" alone would not do, as the request may still be in flight.
+	Resolve(ctx context.Context, c Claim) (View, error)
+
+	// Wait blocks until the entry on, which is ahead of v.Me in v, has left the
+	// queue or has changed, and returns a later view. It costs the store the
+	// same whatever the length of the queue, and is not woken by what happens
+	// to other entries. It fails with ErrEntryGone when v.Me is no longer there.
+	Wait(ctx context.Context, v View, on Entry) (View, error)
+
+	// Look returns the present view from the entry, linearizably, or
+	// ErrEntryGone. With it a holder confirms that it still holds.
+	Look(ctx context.Context, e Entry) (View, error)
+
+	// Update replaces the entry's value and returns the entry as it is then. It
+	// fails with ErrEntryGone when the entry is not there. An Update that was
+	// overtaken by a later one does not take effect.
+	Update(ctx context.Context, e Entry, value string) (Entry, error)
+
+	// Leave removes the entry. It returns nil when the entry is known to be
+	// gone, whoever removed it.
+	Leave(ctx context.Context, e Entry) error
+
+	// Entries lists the entries of this lease: name, ID and what Leave needs
+	// are set, the rest may be missing. It may lag behind other calls.
+	Entries(ctx context.Context) ([]Entry, error)
+}
+
+// A Spec says what lease is wanted.
+type Spec struct {
+	TTL      time.Duration
+	Identity string // shown to others as holder or waiter
+}
+
+// A Mode is what an entry asks for.
+type Mode string
+
+// Exclusive entries exclude every other entry of the queue.
+const Exclusive Mode = "exclusive"
+
+// A Claim asks for an entry.
+type Claim struct {
+	Name  string
+	ID    string // 32 hex digits, unique to this acquisition
+	Kind  string // the primitive: "mutex", "election", …
+	Mode  Mode
+	Value string // the proposal of a candidate; see [Lease.Update]
+	Info  Info
+
+	// Admit, when not nil, makes Join conditional.
+	Admit func(ahead []Entry) bool
+}
+
+// Info tells others about an entry. It is fixed when the entry is made.
+type Info struct {
+	Note  string            // what the owner is doing, in its own words
+	Since time.Time         // by the owner's clock: for display only
+	Trace trace.SpanContext // the acquisition's span; need not be valid
+}
+
+// An Entry is a place in a queue.
+type Entry struct {
+	Name    string
+	Key     string // the store's own name for it
+	ID      string // as in the claim; "" when another library made it
+	Token   uint64 // strictly increasing in join order: the fencing token
+	Version uint64 // changes with each Update
+	Lease   string // the owner's lease, "" when unknown
+	Kind    string // "" when another library made it
+	Mode    Mode
+	Value   string
+	Info    Info
+
+	Identity string        // of the owner, where known; see [Store.Identify]
+	TTLLeft  time.Duration // of the owner's lease when read; 0 when unknown
+}
+
+// A View is a queue as seen from one entry.
+type View struct {
+	Me    Entry
+	Ahead []Entry // those ahead of Me that the mode's rule needs, nearest last
+	At    uint64  // the store's version of this view, for the driver's own use
+}
+
+// A Queue is a name and its entries, in order.
+type Queue struct {
+	Name    string
+	Entries []Entry
+}
