@@ -1,0 +1,294 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/fairlead-go/fairlead/internal/telemetry"
+	"github.com/fairlead-go/fairlead/session/driver"
+)
+
+// A Grant is something held: a lock, a permit, a term of leadership. Its methods
+// are safe for concurrent use.
+//
+//	         Release                 left the queue
+//	held ───────────────▶ released ───────────────────▶ gone
+//	 │ trust window closed, lease ended, entry removed
+//	 └──────────────────▶ lost
+//
+// In both cases the context is done first; only then can somebody else be next.
+type Grant struct {
+	p       *Place
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	holding *telemetry.Holding
+	updates chan struct{} // held by the one that updates the value
+
+	entry driver.Entry // guarded by p.t.mu
+
+	mu      sync.Mutex
+	cause   error // why it ended, nil while held
+	working int   // functions under Do
+}
+
+// Grant turns the place into a grant: the rule said that it is its turn. That
+// needs an open trust window under the lease that the entry was made with;
+// without one the error is ErrDisplaced, or ErrClosed. The grant's context has
+// the values of ctx.
+func (p *Place) Grant(ctx context.Context) (*Grant, error) {
+	if err := p.t.trusted(); err != nil {
+		return nil, p.t.displace(err)
+	}
+	c := p.claim
+	inner, holding := p.t.s.tel.Hold(context.WithoutCancel(ctx), subject(c), p.view.Me.Token)
+	g := &Grant{p: p, holding: holding, updates: make(chan struct{}, 1), entry: p.view.Me}
+	inner, g.cancel = context.WithCancelCause(inner)
+	g.ctx = context.WithValue(inner, grantKey{}, g)
+	p.t.mu.Lock()
+	displaced := p.displaced
+	if displaced == nil && p.t.serving.Err() == nil {
+		p.grant = g
+	}
+	p.t.mu.Unlock()
+	if p.grant == nil {
+		g.end(ErrReleased)
+		if displaced == nil {
+			displaced = p.t.displace(context.Cause(p.t.serving))
+		}
+		return nil, displaced
+	}
+	return g, nil
+}
+
+func subject(c driver.Claim) telemetry.Subject {
+	return telemetry.Subject{Kind: c.Kind, Mode: string(c.Mode), Name: c.Name}
+}
+
+type grantKey struct{}
+
+// GrantFrom returns the innermost grant that ctx comes from: inside Do, RDo and
+// Run the one that the function runs under.
+func GrantFrom(ctx context.Context) (*Grant, bool) {
+	g, ok := ctx.Value(grantKey{}).(*Grant)
+	return g, ok
+}
+
+// Context carries the values of the acquiring context, but not its cancellation.
+// It is done as soon as the grant is released or lost; context.Cause tells
+// which: it Is ErrReleased, ErrLost or ErrClosed.
+func (g *Grant) Context() context.Context { return g.ctx }
+
+// Token is the fencing token: it is larger than that of every earlier grant of
+// this name. Send it along with each write to what the lock protects, and let
+// the receiver refuse a smaller one than it has seen.
+func (g *Grant) Token() uint64 { return g.p.view.Me.Token }
+
+// Name is what was acquired.
+func (g *Grant) Name() string { return g.p.claim.Name }
+
+// Key is the entry's own name in the store.
+func (g *Grant) Key() string { return g.p.view.Me.Key }
+
+// Deadline returns the end of the trust window as known now, on this process's
+// monotonic clock. Each renewal of the lease moves it.
+func (g *Grant) Deadline() time.Time { return g.p.t.deadline() }
+
+// Check returns nil while the trust window is open, without any I/O; then an
+// error that Is ErrLost, or ErrReleased after a release. It notices at once
+// that the process was stopped past the window. Between Check and the write
+// that it guards the process may be stopped again: only the token covers that.
+func (g *Grant) Check() error {
+	_ = g.p.t.trusted() // ends the grant when it is not
+	if cause := g.ended(); cause != nil {
+		return g.fail("check", cause)
+	}
+	return nil
+}
+
+// Confirm asks the store, linearizably, whether the grant's entry is still
+// there. It returns nil if so, an error that Is ErrLost if not, or what kept
+// the store from answering.
+func (g *Grant) Confirm(ctx context.Context) error {
+	if err := g.Check(); err != nil {
+		return err
+	}
+	if err := g.p.verify(ctx); err != nil {
+		if cause := g.ended(); cause != nil {
+			err = cause
+		}
+		return g.fail("confirm", err)
+	}
+	return nil
+}
+
+// Update replaces the value of the grant's entry, which others see. It returns
+// when the store has acknowledged it; when the reply is lost it asks again. It
+// ends with ctx's error, with one that Is ErrLost or ErrReleased when the grant
+// ends, or with a permanent error of the store. After ctx's error the new value
+// may or may not have been stored, but never undoes a later Update.
+func (g *Grant) Update(ctx context.Context, value string) error {
+	if len(value) > driver.MaxValue {
+		return g.fail("update", fmt.Errorf("the value has %d bytes, at most %d are allowed", len(value), driver.MaxValue))
+	}
+	select {
+	case g.updates <- struct{}{}:
+		defer func() { <-g.updates }()
+	case <-ctx.Done():
+		return g.fail("update", ctx.Err())
+	}
+	inner, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(g.ctx, cancel)()
+	for pause := newPause(); ; {
+		if err := g.Check(); err != nil {
+			return err
+		}
+		err := g.update(inner, value)
+		switch {
+		case err == nil:
+			return nil
+		case g.ended() != nil:
+			return g.fail("update", g.ended())
+		case ctx.Err() != nil:
+			return g.fail("update", because(ctx, err))
+		case errors.Is(err, ErrLost), driver.IsPermanent(err):
+			return g.fail("update", err)
+		}
+		_ = pause.wait(inner)
+	}
+}
+
+func (g *Grant) update(ctx context.Context, value string) error {
+	e, err := g.p.t.lease.Update(ctx, g.p.entry(), value)
+	switch {
+	case errors.Is(err, driver.ErrEntryGone):
+		return g.p.vanish()
+	case errors.Is(err, driver.ErrLeaseGone):
+		return g.p.t.lose(lost("the store does not know the lease any more"))
+	case err != nil:
+		return err
+	}
+	g.p.t.mu.Lock()
+	defer g.p.t.mu.Unlock()
+	g.entry = e
+	return nil
+}
+
+// Release gives up what is held. The grant's context ends first; then the entry
+// is removed, so that the next in the queue gets its turn. Release returns when
+// that is known to have happened, or when ctx ends: with ctx's error, while the
+// removal goes on in the background, and Close waits for it. So it can be
+// deferred with whatever context. While the store cannot be reached it gives up
+// at the end of the trust window: the entry goes with the lease.
+//
+// Release is idempotent. When the grant was lost before, the error Is ErrLost.
+func (g *Grant) Release(ctx context.Context) error {
+	_ = g.p.t.trusted()
+	g.end(ErrReleased)
+	if cause := g.ended(); errors.Is(cause, ErrLost) {
+		g.p.depart() // the lease may live on
+		return g.fail("release", cause)
+	}
+	if err := g.p.Leave(ctx); err != nil {
+		return g.fail("release", err)
+	}
+	return nil
+}
+
+// Do runs f and releases the grant when f returns or panics. The context of f
+// ends when ctx does, and when the grant is lost. When the grant was lost before
+// its release, the error Is ErrLost, also if f returned nil; otherwise it is
+// that of f.
+func (g *Grant) Do(ctx context.Context, f func(ctx context.Context) error) (err error) {
+	inner, stop, err := g.enter(ctx)
+	if err != nil {
+		_ = g.Release(ctx)
+		return err
+	}
+	defer func() {
+		stop()
+		wait, cancel := withGrace(ctx, grace)
+		defer cancel()
+		if lostErr := g.Release(wait); errors.Is(lostErr, ErrLost) {
+			cause := g.ended()
+			if err != nil {
+				cause = fmt.Errorf("%w; the function returned: %w", cause, err)
+			}
+			err = g.fail("hold", cause)
+		}
+	}()
+	return f(inner)
+}
+
+// enter registers a function that runs under the grant, so that neither Close
+// nor the clean-up after a loss removes the entry under it.
+func (g *Grant) enter(ctx context.Context) (inner context.Context, exit func(), err error) {
+	t := g.p.t
+	g.mu.Lock()
+	if g.cause != nil {
+		defer g.mu.Unlock()
+		return nil, nil, g.fail("hold", g.cause)
+	}
+	g.working++
+	t.running.enter()
+	t.s.running.enter()
+	g.mu.Unlock()
+
+	inner, cancel := context.WithCancelCause(g.ctx)
+	release := func() { cancel(nil) }
+	if d, ok := ctx.Deadline(); ok {
+		var timeout context.CancelFunc
+		inner, timeout = context.WithDeadline(inner, d)
+		release = func() { timeout(); cancel(nil) }
+	}
+	forget := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
+	return inner, func() {
+		forget()
+		release()
+		g.mu.Lock()
+		g.working--
+		g.mu.Unlock()
+		t.running.exit()
+		t.s.running.exit()
+	}, nil
+}
+
+// busy reports whether a function runs under the grant.
+func (g *Grant) busy() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.working > 0
+}
+
+// end ends the grant, for the first cause given.
+func (g *Grant) end(cause error) {
+	g.mu.Lock()
+	first := g.cause == nil
+	if first {
+		g.cause = cause
+	}
+	g.mu.Unlock()
+	if !first {
+		return
+	}
+	g.cancel(cause)
+	if errors.Is(cause, ErrLost) {
+		g.holding.End(cause)
+	} else {
+		g.holding.End(nil)
+	}
+}
+
+// ended returns the cause of the grant's end, or nil.
+func (g *Grant) ended() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.cause
+}
+
+func (g *Grant) fail(verb string, err error) error {
+	return &Error{Op: verb + " " + g.p.claim.Kind, Name: g.p.claim.Name, Token: g.Token(), Err: err}
+}

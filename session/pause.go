@@ -1,0 +1,43 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+)
+
+// pause spaces out attempts: 25 ms at first, then longer, up to 2 s.
+type pause struct{ backoff.BackOff }
+
+func newPause() pause {
+	return pause{backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(25*time.Millisecond),
+		backoff.WithMaxInterval(2*time.Second),
+		backoff.WithMaxElapsedTime(0),
+	)}
+}
+
+// wait sleeps until the next attempt is due. It fails with ctx's error when
+// that ends first.
+func (p pause) wait(ctx context.Context) error {
+	t := time.NewTimer(p.NextBackOff())
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return ctx.Err()
+	}
+}
+
+// because returns the error of a ctx that ended, with err, the trouble that kept
+// the call from ending before.
+func because(ctx context.Context, err error) error {
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return ctx.Err()
+	}
+	return fmt.Errorf("%w; last error: %w", ctx.Err(), err)
+}

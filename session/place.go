@@ -1,0 +1,320 @@
+package session
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/fairlead-go/fairlead/session/driver"
+)
+
+// grace is how long a call whose context is done waits for the removal of its
+// entry before it leaves that to the background.
+const grace = 200 * time.Millisecond
+
+// ErrDisplaced is the error of a Place that no longer stands in the queue: its
+// lease was lost, or somebody removed its entry. Who still wants a turn joins
+// again, at the end.
+var ErrDisplaced = errors.New("no longer in the queue")
+
+// A Place is one entry of a session in a queue. It is the kernel that the
+// primitives are made of: join, look who is ahead, await a change there, and in
+// the end turn the place into a [Grant] or leave. One goroutine uses a Place.
+type Place struct {
+	t     *tenure
+	claim driver.Claim
+	view  driver.View
+
+	// Guarded by t.mu.
+	joined    bool   // the entry is known to have been made
+	grant     *Grant // once it was the place's turn
+	displaced error  // somebody removed the entry
+	wake      context.CancelCauseFunc
+
+	leave sync.Once
+	gone  chan struct{} // closed when the entry is known to be gone, or given up
+	err   error         // valid when gone is closed
+}
+
+// Join appends an entry to the queue c.Name and returns the place; the ID is
+// chosen here. It waits for a lease while the session has none, and tries again
+// after temporary trouble.
+//
+// It ends with the place, with ctx's error, with ErrClosed, with a permanent
+// error of the store, or with a driver.Refused if c.Admit said so. When the
+// reply to the request is lost, Join finds out whether the entry was made, and
+// adopts it or makes sure that it never appears. Where Join fails, what it may
+// have left in the store is removed, in the background if need be.
+func (s *Session) Join(ctx context.Context, c driver.Claim) (*Place, error) {
+	for pause := newPause(); ; {
+		t, err := s.present(ctx)
+		if err != nil {
+			return nil, err
+		}
+		p, err := t.join(ctx, c)
+		switch {
+		case err == nil:
+			return p, nil
+		case ctx.Err() != nil:
+			return nil, because(ctx, err)
+		case errors.Is(err, driver.ErrRefused), driver.IsPermanent(err):
+			return nil, err
+		}
+		// Whether Close began, or only this lease ended, present will tell.
+		if err := pause.wait(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// join makes one attempt under this lease.
+func (t *tenure) join(ctx context.Context, c driver.Claim) (*Place, error) {
+	ctx, cancel := t.during(ctx)
+	defer cancel(nil)
+	c.ID = newID()
+	p := &Place{t: t, claim: c, gone: make(chan struct{})}
+	t.add(p)
+	v, err := t.lease.Join(ctx, c)
+	if errors.Is(err, driver.ErrRefused) {
+		t.remove(p)
+		return nil, err
+	}
+	if err == nil {
+		p.made(v)
+		return p, nil
+	}
+	// The outcome is unknown, even if the store gave an answer.
+	v, lookErr := t.resolve(ctx, c)
+	switch {
+	case lookErr == nil:
+		p.made(v)
+		return p, nil
+	case errors.Is(lookErr, driver.ErrEntryGone):
+		t.remove(p)
+	default:
+		p.disown()
+		p.linger()
+	}
+	return nil, err
+}
+
+// resolve settles a Join of unknown outcome, trying until it knows, as in
+// driver.Lease.Resolve.
+func (t *tenure) resolve(ctx context.Context, c driver.Claim) (driver.View, error) {
+	for pause := newPause(); ; {
+		v, err := t.lease.Resolve(ctx, c)
+		switch {
+		case err == nil, errors.Is(err, driver.ErrEntryGone), driver.IsPermanent(err):
+			return v, err
+		case errors.Is(err, driver.ErrLeaseGone):
+			return v, t.lose(lost("the store does not know the lease any more"))
+		}
+		if pause.wait(ctx) != nil {
+			return v, err
+		}
+	}
+}
+
+// during returns a context that ends with ctx, and when the tenure stops serving.
+func (t *tenure) during(ctx context.Context) (context.Context, context.CancelCauseFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(t.serving, func() { cancel(context.Cause(t.serving)) })
+	return ctx, func(err error) { stop(); cancel(err) }
+}
+
+// made records that the entry exists.
+func (p *Place) made(v driver.View) {
+	p.view = v
+	p.t.mu.Lock()
+	defer p.t.mu.Unlock()
+	p.joined = true
+}
+
+// View is the queue as last seen from the place.
+func (p *Place) View() driver.View { return p.view }
+
+// Await blocks until the entry on, which is ahead in the view, has left or has
+// changed, and takes a new view then. It ends otherwise only with ctx's error,
+// with ErrDisplaced, with ErrClosed, or with a permanent error of the store:
+// after any other trouble it looks again, and waits on.
+func (p *Place) Await(ctx context.Context, on driver.Entry) error {
+	inner, cancel := p.t.during(ctx)
+	defer cancel(nil)
+	if err := p.interruptible(cancel); err != nil {
+		return err
+	}
+	defer func() { _ = p.interruptible(nil) }()
+	wait := func() (driver.View, error) { return p.t.lease.Wait(inner, p.view, on) }
+	for pause := newPause(); ; {
+		v, err := wait()
+		if err == nil {
+			p.view = v
+			return nil
+		}
+		if stop := p.ended(ctx, inner, err); stop != nil {
+			return stop
+		}
+		if pause.wait(inner) != nil {
+			return p.ended(ctx, inner, err)
+		}
+		wait = func() (driver.View, error) { return p.t.lease.Look(inner, p.view.Me) }
+	}
+}
+
+// interruptible lets somebody who learns that the entry is gone end the wait.
+func (p *Place) interruptible(wake context.CancelCauseFunc) error {
+	p.t.mu.Lock()
+	defer p.t.mu.Unlock()
+	p.wake = wake
+	return p.displaced
+}
+
+// ended returns the error to end a wait with after err, or nil to go on.
+func (p *Place) ended(ctx, inner context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, driver.ErrLeaseGone):
+		return p.t.displace(p.t.lose(lost("the store does not know the lease any more")))
+	case inner.Err() != nil:
+		return p.t.displace(context.Cause(inner))
+	case errors.Is(err, driver.ErrEntryGone):
+		return p.vanish()
+	case driver.IsPermanent(err):
+		return err
+	}
+	return nil
+}
+
+// displace wraps the cause of a place's end, unless the session was closed.
+func (t *tenure) displace(cause error) error {
+	if t.s.ctx.Err() != nil {
+		return ErrClosed
+	}
+	return fmt.Errorf("%w: %w", ErrDisplaced, cause)
+}
+
+// vanish records that somebody else removed the entry.
+func (p *Place) vanish() error {
+	cause := lost("the entry was removed by somebody else")
+	displaced := fmt.Errorf("%w: %w", ErrDisplaced, cause)
+	p.t.mu.Lock()
+	p.displaced = displaced
+	g, wake := p.grant, p.wake
+	p.t.mu.Unlock()
+	if g != nil {
+		g.end(cause)
+	}
+	if wake != nil {
+		wake(displaced)
+	}
+	return displaced
+}
+
+// verify asks the store whether the entry is still there.
+func (p *Place) verify(ctx context.Context) error {
+	_, err := p.t.lease.Look(ctx, p.entry())
+	switch {
+	case errors.Is(err, driver.ErrEntryGone):
+		_ = p.vanish()
+		return lost("the entry was removed by somebody else")
+	case errors.Is(err, driver.ErrLeaseGone):
+		return p.t.lose(lost("the store does not know the lease any more"))
+	}
+	return err
+}
+
+// entry returns the entry as last seen.
+func (p *Place) entry() driver.Entry {
+	p.t.mu.Lock()
+	defer p.t.mu.Unlock()
+	if p.grant != nil {
+		return p.grant.entry
+	}
+	return p.view.Me
+}
+
+// Leave removes the place's entry. It returns when the entry is known to be gone
+// or when ctx ends; the removal goes on in the background then.
+func (p *Place) Leave(ctx context.Context) error {
+	p.depart()
+	select {
+	case <-p.gone:
+		return p.err
+	default:
+	}
+	select {
+	case <-p.gone:
+		return p.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Abandon starts to remove the entry of a place whose owner has given up, and
+// gives the store a moment: usually the entry is gone when Abandon returns.
+func (p *Place) Abandon() {
+	p.depart()
+	p.linger()
+}
+
+func (p *Place) linger() {
+	t := time.NewTimer(grace)
+	defer t.Stop()
+	select {
+	case <-p.gone:
+	case <-t.C:
+	}
+}
+
+// depart starts the removal of the entry, once. It is tried until it is known
+// to have happened; when the tenure ends before, the entry goes with the lease.
+func (p *Place) depart() {
+	p.remove(func() error { return p.t.lease.Leave(p.t.ctx, p.entry()) })
+}
+
+// disown starts the removal of an entry that may not exist.
+func (p *Place) disown() {
+	p.remove(func() error {
+		v, err := p.t.lease.Resolve(p.t.ctx, p.claim)
+		if errors.Is(err, driver.ErrEntryGone) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return p.t.lease.Leave(p.t.ctx, v.Me)
+	})
+}
+
+func (p *Place) remove(f func() error) {
+	p.leave.Do(func() {
+		started := p.t.s.background(func() {
+			defer close(p.gone)
+			defer p.t.remove(p)
+			err := retry(p.t.ctx, f)
+			switch {
+			case err == nil, errors.Is(context.Cause(p.t.ctx), ErrClosed):
+				// Close has ended the lease, or says itself that it could not.
+			case p.t.ctx.Err() != nil:
+				p.err = fmt.Errorf("the store could not be asked (%v): the entry is left to expire", err)
+			default:
+				p.err = err
+			}
+		})
+		if !started {
+			close(p.gone)
+		}
+	})
+}
+
+// newID returns 128 random bits in hex.
+func newID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
