@@ -1,0 +1,239 @@
+package watch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"reflect"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"github.com/fairlead-go/fairlead/session"
+	"github.com/fairlead-go/fairlead/session/driver"
+)
+
+// A Snapshot is a queue at one moment.
+type Snapshot struct {
+	Name    string
+	Kind    string  // of the first entry: "mutex", "election", …; "" when another library made it
+	Limit   int64   // of a semaphore, else 0
+	Holders []Entry // those whose turn it is, in queue order
+	Waiters []Entry // the others, in queue order
+}
+
+// An Entry is a holder or a waiter.
+type Entry struct {
+	Token    uint64
+	Identity string // of the session; "" when another library made the entry
+	Kind     string
+	Mode     string        // "exclusive", …
+	Value    string        // what a candidate proposes
+	Note     string        // what the owner says it is doing
+	Weight   int64         // of a permit, else 0
+	Key      string        // the entry's own name in the store
+	Since    time.Time     // when it joined, by its owner's clock: for display only; zero for entries of other libraries
+	TTLLeft  time.Duration // of the owner's lease, when it was read; 0 when unknown
+}
+
+// Queue yields the present state of a queue, empty or not, and then the state
+// after each change. Several changes in a row may be seen as one, and a slow
+// consumer gets the latest state, not a backlog. Temporary trouble is not
+// yielded. A non-nil error is the last element: ctx's, ErrClosed when the
+// session is closed, or one that trying again cannot heal. Ranging again starts
+// anew.
+func Queue(ctx context.Context, s *session.Session, name string) iter.Seq2[Snapshot, error] {
+	return func(yield func(Snapshot, error) bool) {
+		var last Snapshot
+		first := true
+		for entries, err := range Changes(ctx, s, name) {
+			if err != nil {
+				yield(Snapshot{Name: name}, err)
+				return
+			}
+			snap := snapshot(ctx, s.Store(), driver.Queue{Name: name, Entries: entries})
+			if !first && last.same(snap) {
+				continue
+			}
+			first, last = false, snap
+			if !yield(snap, nil) {
+				return
+			}
+		}
+	}
+}
+
+// List returns the queues whose name starts with prefix and that have entries,
+// by name. The prefix is that of a string: "billing" also finds "billing2/x".
+func List(ctx context.Context, s *session.Session, prefix string) ([]Snapshot, error) {
+	queues, err := s.Store().List(ctx, prefix)
+	if err != nil {
+		return nil, &session.Error{Op: "list", Name: prefix, Err: err}
+	}
+	snaps := make([]Snapshot, 0, len(queues))
+	for _, q := range queues {
+		snaps = append(snaps, snapshot(ctx, s.Store(), q))
+	}
+	return snaps, nil
+}
+
+// First returns the first entry of a queue, and false when there is none. It
+// blocks until the store answers, and ends otherwise with ctx's error, with
+// ErrClosed, or with an error that trying again cannot heal.
+func First(ctx context.Context, s *session.Session, name string) (driver.Entry, bool, error) {
+	if err := driver.CheckName(name); err != nil {
+		return driver.Entry{}, false, err
+	}
+	var entries []driver.Entry
+	err := backoff.Retry(func() (err error) {
+		if closed(s) {
+			return backoff.Permanent(session.ErrClosed)
+		}
+		if entries, err = s.Store().Read(ctx, name, 1); driver.IsPermanent(err) {
+			return backoff.Permanent(err)
+		}
+		return err
+	}, spaced(ctx))
+	if err != nil || len(entries) == 0 {
+		return driver.Entry{}, false, err
+	}
+	return entries[0], true, nil
+}
+
+// Changes yields the entries of a queue, in order, at once and then after each
+// change, on the same terms as Queue. It is for those who write primitives.
+func Changes(ctx context.Context, s *session.Session, name string) iter.Seq2[[]driver.Entry, error] {
+	return func(yield func([]driver.Entry, error) bool) {
+		fail := func(err error) { yield(nil, &session.Error{Op: "watch", Name: name, Err: err}) }
+		if err := driver.CheckName(name); err != nil {
+			fail(err)
+			return
+		}
+		inner, cancel := context.WithCancel(ctx)
+		latest := make(chan []driver.Entry, 1)
+		failed := make(chan error, 1)
+		go func() { failed <- follow(inner, s.Store(), name, latest) }()
+		running := true
+		defer func() {
+			cancel()
+			if running {
+				<-failed
+			}
+		}()
+		for {
+			// An end is looked at first, so that it is not put off by changes.
+			switch {
+			case ctx.Err() != nil:
+				fail(ctx.Err())
+				return
+			case closed(s):
+				fail(session.ErrClosed)
+				return
+			}
+			select {
+			case entries := <-latest:
+				if !yield(entries, nil) {
+					return
+				}
+			case err := <-failed:
+				running = false
+				if ctx.Err() != nil {
+					err = ctx.Err()
+				}
+				fail(err)
+				return
+			case <-ctx.Done():
+			case <-s.Done():
+			}
+		}
+	}
+}
+
+func closed(s *session.Session) bool {
+	select {
+	case <-s.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+// follow keeps the latest state in the channel until ctx ends or for good trouble.
+func follow(ctx context.Context, store driver.Store, name string, latest chan []driver.Entry) error {
+	watch := func() error {
+		err := store.Watch(ctx, name, func(entries []driver.Entry) error {
+			select {
+			case <-latest: // nobody took it: it is out of date now
+			default:
+			}
+			latest <- entries
+			return nil
+		})
+		if driver.IsPermanent(err) || ctx.Err() != nil {
+			return backoff.Permanent(err)
+		}
+		if err == nil {
+			err = errors.New("the watch ended")
+		}
+		return err
+	}
+	return backoff.Retry(watch, spaced(ctx))
+}
+
+// spaced spaces out attempts until ctx ends: 25 ms at first, then longer, up to 2 s.
+func spaced(ctx context.Context) backoff.BackOff {
+	return backoff.WithContext(backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(25*time.Millisecond), backoff.WithMaxInterval(2*time.Second), backoff.WithMaxElapsedTime(0)), ctx)
+}
+
+// snapshot tells holders from waiters, by the rule of each entry's mode.
+func snapshot(ctx context.Context, store driver.Store, q driver.Queue) Snapshot {
+	snap := Snapshot{Name: q.Name}
+	for i, e := range q.Entries {
+		if i == 0 {
+			snap.Kind = e.Kind
+		}
+		if _, wait := Exclusive(q.Entries[:i]); wait {
+			snap.Waiters = append(snap.Waiters, entry(ctx, store, e))
+		} else {
+			snap.Holders = append(snap.Holders, entry(ctx, store, e))
+		}
+	}
+	return snap
+}
+
+func entry(ctx context.Context, store driver.Store, e driver.Entry) Entry {
+	identity, _ := store.Identify(ctx, e) // shown without when it cannot be told
+	return Entry{
+		Token: e.Token, Identity: identity, Kind: e.Kind, Mode: string(e.Mode), Value: e.Value, Note: e.Info.Note,
+		Key: e.Key, Since: e.Info.Since, TTLLeft: e.TTLLeft,
+	}
+}
+
+// same reports whether nothing but the TTLs differs.
+func (s Snapshot) same(o Snapshot) bool {
+	return s.Kind == o.Kind && s.Limit == o.Limit && sameEntries(s.Holders, o.Holders) && sameEntries(s.Waiters, o.Waiters)
+}
+
+func sameEntries(a, b []Entry) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		x, y := a[i], b[i]
+		x.TTLLeft, y.TTLLeft = 0, 0
+		if !reflect.DeepEqual(x, y) {
+			return false
+		}
+	}
+	return true
+}
+
+// String says who holds and how many wait.
+func (s Snapshot) String() string {
+	if len(s.Holders) == 0 {
+		return fmt.Sprintf("%s: free", s.Name)
+	}
+	return fmt.Sprintf("%s: held by %s (token %d), %d waiting", s.Name, s.Holders[0].Identity, s.Holders[0].Token, len(s.Waiters))
+}

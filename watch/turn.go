@@ -1,0 +1,176 @@
+package watch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/fairlead-go/fairlead/internal/telemetry"
+	"github.com/fairlead-go/fairlead/session"
+	"github.com/fairlead-go/fairlead/session/driver"
+)
+
+// blameTimeout bounds the look at who held when a wait timed out.
+const blameTimeout = 200 * time.Millisecond
+
+// A Claim is what Turn asks for.
+type Claim struct {
+	Op      string // what errors say was tried: "lock mutex"
+	Kind    string // the primitive: "mutex"
+	Name    string
+	Mode    driver.Mode
+	Value   string        // what others see of the entry, at most 64 KiB
+	Note    string        // shown to operators, at most 256 bytes
+	MaxWait time.Duration // bounds the wait; 0: only ctx does
+	Try     bool          // do not queue: fail with ErrHeld unless the turn comes at once
+}
+
+// Turn joins the queue c.Name and blocks until the rule says that the turn has
+// come. It is fair: turns come in the order of joining.
+//
+// It ends with the grant; with ctx's error, or context.DeadlineExceeded after
+// MaxWait; with ErrClosed; with ErrHeld, if c.Try; or with an error that trying
+// again cannot heal. All are wrapped in a *session.Error. When it fails, its
+// entry is removed, if need be in the background. When a reply is lost, it
+// finds out what happened; it neither fails for that nor joins twice.
+func Turn(ctx context.Context, s *session.Session, c Claim, rule Rule) (*session.Grant, error) {
+	if err := c.check(); err != nil {
+		return nil, &session.Error{Op: c.Op, Name: c.Name, Err: err}
+	}
+	wait := ctx
+	if c.MaxWait > 0 {
+		var cancel context.CancelFunc
+		wait, cancel = context.WithTimeout(ctx, c.MaxWait)
+		defer cancel()
+	}
+	wait, acq := s.Telemetry().Acquire(wait, telemetry.Subject{Kind: c.Kind, Mode: string(c.Mode), Name: c.Name})
+	t := &turn{s: s, claim: c, rule: rule, acq: acq, holding: ctx}
+	if !trace.SpanContextFromContext(ctx).IsValid() {
+		t.holding = trace.ContextWithSpan(ctx, trace.SpanFromContext(wait)) // one trace for both spans
+	}
+	g, err := t.take(wait)
+	acq.End(wait, outcome(err), err)
+	return g, err
+}
+
+func (c Claim) check() error {
+	if err := driver.CheckName(c.Name); err != nil {
+		return err
+	}
+	if len(c.Value) > driver.MaxValue {
+		return fmt.Errorf("the value has %d bytes, at most %d are allowed", len(c.Value), driver.MaxValue)
+	}
+	if len(c.Note) > driver.MaxNote {
+		return fmt.Errorf("the note has %d bytes, at most %d are allowed", len(c.Note), driver.MaxNote)
+	}
+	return nil
+}
+
+func outcome(err error) string {
+	switch {
+	case err == nil:
+		return "granted"
+	case errors.Is(err, session.ErrHeld):
+		return "held"
+	case errors.Is(err, context.DeadlineExceeded):
+		return "timeout"
+	case errors.Is(err, context.Canceled):
+		return "canceled"
+	}
+	return "failed"
+}
+
+// turn is one call of Turn.
+type turn struct {
+	s       *session.Session
+	claim   Claim
+	rule    Rule
+	acq     *telemetry.Acquisition
+	holding context.Context // whose values the grant carries
+}
+
+// take joins until a place leads to a grant, or to an error that ends the call.
+func (t *turn) take(ctx context.Context) (*session.Grant, error) {
+	for {
+		p, err := t.s.Join(ctx, t.join(ctx))
+		if err != nil {
+			return nil, t.fail(ctx, err)
+		}
+		g, err := t.wait(ctx, p)
+		if err == nil {
+			return g, nil
+		}
+		p.Abandon()
+		if !errors.Is(err, session.ErrDisplaced) {
+			return nil, t.fail(ctx, err)
+		}
+	}
+}
+
+// wait follows the rule from one entry ahead to the next until nobody is left.
+func (t *turn) wait(ctx context.Context, p *session.Place) (*session.Grant, error) {
+	for {
+		on, wait := t.rule(p.View().Ahead)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if !wait {
+			return p.Grant(t.holding)
+		}
+		t.acq.Waits(on.Info.Trace)
+		if err := p.Await(ctx, on); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// join returns the claim as the driver has it.
+func (t *turn) join(ctx context.Context) driver.Claim {
+	c := driver.Claim{
+		Name:  t.claim.Name,
+		Kind:  t.claim.Kind,
+		Mode:  t.claim.Mode,
+		Value: t.claim.Value,
+		Info:  driver.Info{Note: t.claim.Note, Since: time.Now(), Trace: trace.SpanContextFromContext(ctx)},
+	}
+	if t.claim.Try {
+		c.Admit = func(ahead []driver.Entry) bool {
+			_, wait := t.rule(ahead)
+			return !wait
+		}
+	}
+	return c
+}
+
+// fail says what was tried, and who was in the way where that is the reason.
+func (t *turn) fail(ctx context.Context, err error) error {
+	e := &session.Error{Op: t.claim.Op, Name: t.claim.Name, Err: err}
+	var refused *driver.Refused
+	switch {
+	case errors.As(err, &refused):
+		e.Err = session.ErrHeld
+		t.blame(ctx, e, refused.Ahead)
+	case errors.Is(err, context.DeadlineExceeded):
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), blameTimeout)
+		defer cancel()
+		if first, err := t.s.Store().Read(ctx, t.claim.Name, 1); err == nil {
+			t.blame(ctx, e, first)
+		}
+	}
+	return e
+}
+
+// blame names the first of the queue as the one in the way.
+func (t *turn) blame(ctx context.Context, e *session.Error, queue []driver.Entry) {
+	if len(queue) == 0 {
+		return
+	}
+	e.Token = queue[0].Token
+	e.Holder, _ = t.s.Store().Identify(ctx, queue[0])
+	if e.Holder == "" {
+		e.Holder = queue[0].Key
+	}
+}
