@@ -1,0 +1,202 @@
+package memory
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/fairlead-go/fairlead/session/driver"
+)
+
+type lease struct {
+	conn *conn
+	id   string
+	spec driver.Spec
+	gone chan struct{} // closed when the lease is over
+
+	// Guarded by the store's mutex.
+	expires time.Time
+	timer   *time.Timer
+	entries map[string]*entry
+	settled map[string]bool // claims that Resolve did not find: they must not be made later
+}
+
+// over reports whether the lease has ended. The store's mutex is held.
+func (l *lease) over() bool {
+	select {
+	case <-l.gone:
+		return true
+	default:
+		return false
+	}
+}
+
+// expire runs when the timer fires: a renewal may have come first.
+func (l *lease) expire() {
+	l.conn.st.mu.Lock()
+	defer l.conn.st.mu.Unlock()
+	if left := time.Until(l.expires); left > 0 {
+		l.timer.Reset(left)
+		return
+	}
+	l.conn.st.end(l)
+}
+
+// call runs f on the store while the lease is alive.
+func (l *lease) call(ctx context.Context, f func() error) error {
+	return l.conn.call(ctx, func() error {
+		if l.over() {
+			return driver.ErrLeaseGone
+		}
+		return f()
+	})
+}
+
+func (l *lease) ID() string { return l.id }
+
+func (l *lease) TTL() time.Duration { return l.spec.TTL }
+
+func (l *lease) Renew(ctx context.Context) error {
+	return l.call(ctx, func() error {
+		l.expires = time.Now().Add(l.spec.TTL)
+		l.timer.Reset(l.spec.TTL)
+		return nil
+	})
+}
+
+func (l *lease) Check(ctx context.Context) error {
+	return l.call(ctx, func() error { return nil })
+}
+
+func (l *lease) Watch(ctx context.Context) error {
+	select {
+	case <-l.gone:
+		return l.Check(ctx) // not before the store can be reached
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (l *lease) Revoke(ctx context.Context) error {
+	return l.conn.call(ctx, func() error {
+		l.conn.st.end(l)
+		return nil
+	})
+}
+
+func (l *lease) Join(ctx context.Context, c driver.Claim) (v driver.View, err error) {
+	err = l.call(ctx, func() error {
+		st := l.conn.st
+		switch {
+		case l.settled[c.ID]:
+			return errors.New("the claim was given up")
+		case l.entries[c.ID] != nil:
+			return errors.New("the claim's ID is in use")
+		}
+		if c.Admit != nil {
+			if ahead := st.read(c.Name); !c.Admit(ahead) {
+				return &driver.Refused{Ahead: ahead}
+			}
+		}
+		st.rev++
+		q := st.queue(c.Name)
+		x := &entry{lease: l, changed: make(chan struct{}), Entry: driver.Entry{
+			Name: c.Name, Key: c.Name + "/" + c.ID, ID: c.ID, Token: st.rev, Version: st.rev, Lease: l.id,
+			Kind: c.Kind, Mode: c.Mode, Value: c.Value, Info: c.Info, Identity: l.spec.Identity,
+		}}
+		q.entries = append(q.entries, x)
+		l.entries[c.ID] = x
+		st.touch(c.Name, q)
+		v = st.view(q, len(q.entries)-1)
+		return nil
+	})
+	return v, err
+}
+
+func (l *lease) Resolve(ctx context.Context, c driver.Claim) (v driver.View, err error) {
+	err = l.call(ctx, func() error {
+		q, at, x := l.conn.st.find(driver.Entry{Name: c.Name, ID: c.ID})
+		if x == nil {
+			l.settled[c.ID] = true
+			return driver.ErrEntryGone
+		}
+		v = l.conn.st.view(q, at)
+		return nil
+	})
+	return v, err
+}
+
+func (l *lease) Look(ctx context.Context, e driver.Entry) (v driver.View, err error) {
+	err = l.call(ctx, func() error {
+		q, at, x := l.conn.st.find(e)
+		if x == nil {
+			return driver.ErrEntryGone
+		}
+		v = l.conn.st.view(q, at)
+		return nil
+	})
+	return v, err
+}
+
+func (l *lease) Wait(ctx context.Context, v driver.View, on driver.Entry) (driver.View, error) {
+	for {
+		var now driver.View
+		var changed chan struct{} // nil when there is nothing to wait for
+		err := l.call(ctx, func() error {
+			q, at, x := l.conn.st.find(v.Me)
+			if x == nil {
+				return driver.ErrEntryGone
+			}
+			now = l.conn.st.view(q, at)
+			if _, _, x := l.conn.st.find(on); x != nil && x.Version == on.Version {
+				changed = x.changed
+			}
+			return nil
+		})
+		if err != nil || changed == nil {
+			return now, err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return now, ctx.Err()
+		}
+	}
+}
+
+func (l *lease) Update(ctx context.Context, e driver.Entry, value string) (now driver.Entry, err error) {
+	err = l.call(ctx, func() error {
+		st := l.conn.st
+		q, _, x := st.find(e)
+		if x == nil {
+			return driver.ErrEntryGone
+		}
+		st.rev++
+		x.Value, x.Version = value, st.rev
+		close(x.changed)
+		x.changed = make(chan struct{})
+		st.touch(x.Name, q)
+		now = x.now()
+		return nil
+	})
+	return now, err
+}
+
+func (l *lease) Leave(ctx context.Context, e driver.Entry) error {
+	return l.call(ctx, func() error {
+		if q, at, x := l.conn.st.find(e); x != nil {
+			l.conn.st.remove(q, at)
+		}
+		return nil
+	})
+}
+
+func (l *lease) Entries(ctx context.Context) (entries []driver.Entry, err error) {
+	err = l.call(ctx, func() error {
+		for _, x := range l.entries {
+			entries = append(entries, x.now())
+		}
+		return nil
+	})
+	return entries, err
+}

@@ -1,0 +1,196 @@
+package memory
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fairlead-go/fairlead/session"
+	"github.com/fairlead-go/fairlead/session/driver"
+)
+
+func init() { session.Register("memory", open) }
+
+var named = struct {
+	sync.Mutex
+	stores map[string]*Store
+}{stores: map[string]*Store{}}
+
+func open(_ context.Context, u *url.URL, _ *session.Options) (driver.Store, error) {
+	if u.Host == "" || strings.Trim(u.Path, "/") != "" {
+		return nil, driver.Permanent(fmt.Errorf("a memory URL looks like memory://NAME, and has no path"))
+	}
+	named.Lock()
+	defer named.Unlock()
+	st, ok := named.stores[u.Host]
+	if !ok {
+		st = NewStore()
+		named.stores[u.Host] = st
+	}
+	return st.Connect(), nil
+}
+
+// A Store holds queues and leases. Its methods are safe for concurrent use.
+type Store struct {
+	mu     sync.Mutex
+	rev    uint64 // grows with every change: tokens and versions come from it
+	leases uint64
+	queues map[string]*queue
+}
+
+// A queue exists while it has entries or somebody watches it.
+type queue struct {
+	entries  []*entry
+	changed  chan struct{} // closed and replaced at each change
+	watchers int
+}
+
+type entry struct {
+	driver.Entry
+	lease   *lease
+	changed chan struct{} // closed when the entry leaves; closed and replaced when it is updated
+}
+
+// NewStore returns an empty store.
+func NewStore() *Store { return &Store{queues: map[string]*queue{}} }
+
+// Session opens a session on the store.
+func (st *Store) Session(ctx context.Context, opts *session.Options) (*session.Session, error) {
+	return session.New(ctx, st.Connect(), opts)
+}
+
+// Connect returns a new connection, for session.New.
+func (st *Store) Connect() driver.Store { return &conn{st: st} }
+
+// Expire ends the session's lease now, as the store would if it heard nothing
+// for a TTL. The session soon takes another.
+func (st *Store) Expire(s *session.Session) {
+	c := connection(s)
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	for _, l := range slices.Clone(c.leases) {
+		st.end(l)
+	}
+}
+
+// Cut makes the store unreachable for the session until Heal: its calls block,
+// until their context ends. The lease runs on, and out.
+func (st *Store) Cut(s *session.Session) {
+	c := connection(s)
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if c.healed == nil {
+		c.healed = make(chan struct{})
+	}
+}
+
+// Heal ends a Cut.
+func (st *Store) Heal(s *session.Session) {
+	c := connection(s)
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if c.healed != nil {
+		close(c.healed)
+		c.healed = nil
+	}
+}
+
+// connection finds the session's connection, also behind wrappers that have a
+// method Unwrap.
+func connection(s *session.Session) *conn {
+	for store := s.Store(); ; {
+		switch v := store.(type) {
+		case *conn:
+			return v
+		case interface{ Unwrap() driver.Store }:
+			store = v.Unwrap()
+		default:
+			panic(fmt.Sprintf("memory: the session is on a store of another kind: %s", s.Backend()))
+		}
+	}
+}
+
+// queue returns the queue of that name, making it if need be. st.mu is held.
+func (st *Store) queue(name string) *queue {
+	q, ok := st.queues[name]
+	if !ok {
+		q = &queue{changed: make(chan struct{})}
+		st.queues[name] = q
+	}
+	return q
+}
+
+// touch wakes those who watch the queue, and forgets it when nobody needs it.
+// st.mu is held.
+func (st *Store) touch(name string, q *queue) {
+	close(q.changed)
+	q.changed = make(chan struct{})
+	if len(q.entries) == 0 && q.watchers == 0 {
+		delete(st.queues, name)
+	}
+}
+
+// find returns the entry with e's identity, and its position. st.mu is held.
+func (st *Store) find(e driver.Entry) (q *queue, at int, found *entry) {
+	q, ok := st.queues[e.Name]
+	if !ok {
+		return nil, 0, nil
+	}
+	for i, x := range q.entries {
+		if x.ID == e.ID && (x.Token == e.Token || e.Token == 0) {
+			return q, i, x
+		}
+	}
+	return q, 0, nil
+}
+
+// view returns the queue as seen from the entry at a position. st.mu is held.
+func (st *Store) view(q *queue, at int) driver.View {
+	v := driver.View{Me: q.entries[at].now(), At: st.rev}
+	ahead := q.entries[:at]
+	if v.Me.Mode == driver.Exclusive && at > 0 {
+		ahead = ahead[at-1:] // its rule needs the nearest only
+	}
+	for _, x := range ahead {
+		v.Ahead = append(v.Ahead, x.now())
+	}
+	return v
+}
+
+// now returns the entry as it is now. st.mu is held.
+func (x *entry) now() driver.Entry {
+	e := x.Entry
+	e.TTLLeft = time.Until(x.lease.expires)
+	return e
+}
+
+// remove takes an entry out of its queue. st.mu is held.
+func (st *Store) remove(q *queue, at int) {
+	x := q.entries[at]
+	st.rev++
+	q.entries = slices.Delete(q.entries, at, at+1)
+	delete(x.lease.entries, x.ID)
+	close(x.changed)
+	st.touch(x.Name, q)
+}
+
+// end ends a lease and removes its entries. st.mu is held.
+func (st *Store) end(l *lease) {
+	if l.over() {
+		return
+	}
+	close(l.gone)
+	l.timer.Stop()
+	l.conn.leases = slices.DeleteFunc(l.conn.leases, func(x *lease) bool { return x == l })
+	byToken := func(a, b *entry) int { return cmp.Compare(a.Token, b.Token) }
+	for _, x := range slices.SortedFunc(maps.Values(l.entries), byToken) {
+		q, at, _ := st.find(x.Entry)
+		st.remove(q, at)
+	}
+}
