@@ -76,7 +76,7 @@ func open(ctx context.Context, store driver.Store, opts *Options) (*Session, err
 	return s, nil
 }
 
-// grant obtains a lease.
+// grant obtains a lease that can be trusted, and starts to keep it alive.
 func (s *Session) grant(ctx context.Context) (*tenure, error) {
 	asleep := suspended()
 	lease, sent, err := s.store.Grant(ctx, driver.Spec{TTL: s.opts.TTL, Identity: s.opts.Identity})
@@ -84,17 +84,25 @@ func (s *Session) grant(ctx context.Context) (*tenure, error) {
 		return nil, err
 	}
 	t := newTenure(s, lease, window{end: sent, asleep: asleep})
-	if t.window.left() <= 0 {
-		return nil, fmt.Errorf("the store took %v to grant a lease of %v, which leaves nothing to trust: use a longer TTL",
-			time.Since(sent).Round(time.Millisecond), lease.TTL())
+	if !s.background(t.keep) {
+		return nil, ErrClosed
 	}
-	return t, nil
+	select {
+	case <-t.opened:
+		return t, nil
+	case <-t.ctx.Done():
+	case <-ctx.Done():
+	}
+	err = t.lose(fmt.Errorf("the store takes too long to answer for a lease of %v, of which %v can be trusted: use a longer TTL",
+		lease.TTL(), t.trust()))
+	<-t.kept
+	return nil, err
 }
 
-// run keeps a lease alive, and takes another when it is lost, until Close.
+// run takes another lease whenever the present one is lost, until Close.
 func (s *Session) run(t *tenure) {
 	for {
-		t.keep()
+		<-t.kept
 		if s.ctx.Err() != nil {
 			return
 		}
@@ -108,6 +116,7 @@ func (s *Session) run(t *tenure) {
 			ctx, cancel := context.WithTimeout(s.life, closeGrace)
 			defer cancel()
 			_ = t.lease.Revoke(ctx)
+			_ = t.lose(ErrClosed)
 			return
 		}
 	}
@@ -120,7 +129,6 @@ func (s *Session) begin(t *tenure) bool {
 	if s.ctx.Err() != nil {
 		return false
 	}
-	t.begin()
 	s.tenure, s.down = t, nil
 	s.announce()
 	return true

@@ -27,10 +27,13 @@ type tenure struct {
 
 	running gate // functions under Do and Run on grants of this tenure
 
+	opened chan struct{} // closed when the window opens, once
+	kept   chan struct{} // closed when keep has returned
+
 	mu     sync.Mutex
 	window window
 	rtt    time.Duration // of the latest renewal
-	timer  *time.Timer   // fires when the window closes
+	timer  *time.Timer   // fires when the window closes; nil before it opens
 	places map[string]*Place
 }
 
@@ -51,25 +54,39 @@ func (w window) left() time.Duration {
 }
 
 // newTenure makes a tenure; sent says when the lease's life began.
+//
+// Where the store takes long to answer, what is left of the first window would
+// be over before the first renewal is answered. Then the window opens with that
+// answer, when the next ones are on their way.
 func newTenure(s *Session, lease driver.Lease, sent window) *tenure {
-	t := &tenure{s: s, lease: lease, places: map[string]*Place{}, rtt: time.Since(sent.end)}
+	t := &tenure{
+		s: s, lease: lease, places: map[string]*Place{}, rtt: time.Since(sent.end),
+		opened: make(chan struct{}), kept: make(chan struct{}),
+	}
 	t.ctx, t.cancel = context.WithCancelCause(context.Background())
 	t.serving, t.dismiss = context.WithCancelCause(s.ctx)
-	t.window = t.after(sent)
+	if w := t.after(sent); w.left() > 2*t.rtt {
+		t.open(w)
+	}
 	return t
+}
+
+// trust returns how long a window is.
+func (t *tenure) trust() time.Duration {
+	ttl := t.lease.TTL()
+	return ttl - t.s.opts.margin(ttl)
 }
 
 // after returns the window that an acknowledged request opens.
 func (t *tenure) after(sent window) window {
-	ttl := t.lease.TTL()
-	return window{end: sent.end.Add(ttl - t.s.opts.margin(ttl)), asleep: sent.asleep}
+	return window{end: sent.end.Add(t.trust()), asleep: sent.asleep}
 }
 
-// begin starts the clock.
-func (t *tenure) begin() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.timer = time.AfterFunc(t.window.left(), t.expire)
+// open opens the window for the first time. t.mu is held, or t is not shared yet.
+func (t *tenure) open(w window) {
+	t.window = w
+	t.timer = time.AfterFunc(w.left(), t.expire)
+	close(t.opened)
 }
 
 // expire runs when the window may have closed.
@@ -135,6 +152,7 @@ func (t *tenure) endGrants(cause error) {
 // A renewal does not wait for the answer to the one before: with answers that
 // take long, the next request has to be on its way in time.
 func (t *tenure) keep() {
+	defer close(t.kept)
 	var work sync.WaitGroup
 	defer work.Wait()
 	defer t.stopTimer()
@@ -175,16 +193,17 @@ func (t *tenure) keep() {
 func (t *tenure) stopTimer() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.timer.Stop()
+	if t.timer != nil {
+		t.timer.Stop()
+	}
 }
 
-// interval returns the time between renewals: a third of the TTL, or less where
-// answers take so long that two would not fit into a window.
+// interval returns the time between renewals: a quarter of the window, or less
+// where answers take so long that two attempts would not fit.
 func (t *tenure) interval() time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	ttl := t.lease.TTL()
-	return max(min(ttl/3, (ttl-t.s.opts.margin(ttl)-t.rtt)/2), ttl/100)
+	return max(min(t.trust()/4, (t.trust()-t.rtt)/2), t.trust()/100)
 }
 
 // renew renews the lease once.
@@ -207,13 +226,21 @@ func (t *tenure) renew() error {
 // extend moves the window after a renewal that was acknowledged. A window that
 // has closed stays closed: somebody may have been told.
 func (t *tenure) extend(sent window) error {
-	if err := t.trusted(); err != nil {
-		return err
+	select {
+	case <-t.opened:
+		if err := t.trusted(); err != nil {
+			return err
+		}
+	default:
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.rtt = time.Since(sent.end)
-	if w := t.after(sent); w.end.After(t.window.end) {
+	w := t.after(sent)
+	switch {
+	case t.timer == nil && w.left() > 0:
+		t.open(w)
+	case t.timer != nil && w.end.After(t.window.end):
 		t.window = w
 		t.timer.Reset(w.left())
 	}

@@ -1,0 +1,337 @@
+package drivertest
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/fairlead-go/fairlead/session/driver"
+)
+
+// A bug is a small mutation of a sound driver, with the cases that must catch it.
+type bug struct {
+	name     string
+	plant    func(driver.Store) driver.Store
+	caughtBy []string
+}
+
+// A mutant is a store whose leases are mutated. What is nil is sound.
+type mutant struct {
+	driver.Store
+	lease lies
+	watch func(ctx context.Context, s driver.Store, name string, f func([]driver.Entry) error) error
+	late  time.Duration // by which Grant misstates when it was sent
+}
+
+// lies are the methods of a lease that a mutant replaces.
+type lies struct {
+	renew      func(l *mutantLease) error
+	watch      func(ctx context.Context, l *mutantLease) error
+	revoke     func(ctx context.Context, l *mutantLease) error
+	join       func(ctx context.Context, l *mutantLease, c driver.Claim) (driver.View, error)
+	resolve    func(ctx context.Context, l *mutantLease, c driver.Claim) (driver.View, error)
+	wait       func(ctx context.Context, l *mutantLease, v driver.View, on driver.Entry) (driver.View, error)
+	look       func(ctx context.Context, l *mutantLease, e driver.Entry) (driver.View, error)
+	update     func(ctx context.Context, l *mutantLease, e driver.Entry, value string) (driver.Entry, error)
+	leave      func(ctx context.Context, l *mutantLease, e driver.Entry) error
+	entriesOff bool
+}
+
+type mutantLease struct {
+	driver.Lease
+	m *mutant
+}
+
+func plant(m mutant) func(driver.Store) driver.Store {
+	return func(s driver.Store) driver.Store {
+		m.Store = s
+		return &m
+	}
+}
+
+func (m *mutant) Grant(ctx context.Context, spec driver.Spec) (driver.Lease, time.Time, error) {
+	l, sent, err := m.Store.Grant(ctx, spec)
+	if err != nil {
+		return nil, sent, err
+	}
+	return &mutantLease{l, m}, sent.Add(m.late), nil
+}
+
+func (m *mutant) Watch(ctx context.Context, name string, f func([]driver.Entry) error) error {
+	if m.watch != nil {
+		return m.watch(ctx, m.Store, name, f)
+	}
+	return m.Store.Watch(ctx, name, f)
+}
+
+func (l *mutantLease) Renew(ctx context.Context) error {
+	if f := l.m.lease.renew; f != nil {
+		return f(l)
+	}
+	return l.Lease.Renew(ctx)
+}
+
+func (l *mutantLease) Watch(ctx context.Context) error {
+	if f := l.m.lease.watch; f != nil {
+		return f(ctx, l)
+	}
+	return l.Lease.Watch(ctx)
+}
+
+func (l *mutantLease) Revoke(ctx context.Context) error {
+	if f := l.m.lease.revoke; f != nil {
+		return f(ctx, l)
+	}
+	return l.Lease.Revoke(ctx)
+}
+
+func (l *mutantLease) Join(ctx context.Context, c driver.Claim) (driver.View, error) {
+	if f := l.m.lease.join; f != nil {
+		return f(ctx, l, c)
+	}
+	return l.Lease.Join(ctx, c)
+}
+
+func (l *mutantLease) Resolve(ctx context.Context, c driver.Claim) (driver.View, error) {
+	if f := l.m.lease.resolve; f != nil {
+		return f(ctx, l, c)
+	}
+	return l.Lease.Resolve(ctx, c)
+}
+
+func (l *mutantLease) Wait(ctx context.Context, v driver.View, on driver.Entry) (driver.View, error) {
+	if f := l.m.lease.wait; f != nil {
+		return f(ctx, l, v, on)
+	}
+	return l.Lease.Wait(ctx, v, on)
+}
+
+func (l *mutantLease) Look(ctx context.Context, e driver.Entry) (driver.View, error) {
+	if f := l.m.lease.look; f != nil {
+		return f(ctx, l, e)
+	}
+	return l.Lease.Look(ctx, e)
+}
+
+func (l *mutantLease) Update(ctx context.Context, e driver.Entry, value string) (driver.Entry, error) {
+	if f := l.m.lease.update; f != nil {
+		return f(ctx, l, e, value)
+	}
+	return l.Lease.Update(ctx, e, value)
+}
+
+func (l *mutantLease) Leave(ctx context.Context, e driver.Entry) error {
+	if f := l.m.lease.leave; f != nil {
+		return f(ctx, l, e)
+	}
+	return l.Lease.Leave(ctx, e)
+}
+
+func (l *mutantLease) Entries(ctx context.Context) ([]driver.Entry, error) {
+	if l.m.lease.entriesOff {
+		return nil, errors.New("not now")
+	}
+	return l.Lease.Entries(ctx)
+}
+
+// own returns the entry of this lease in e's queue, whatever its identity.
+func (l *mutantLease) own(ctx context.Context, e driver.Entry) driver.Entry {
+	q, err := l.m.Read(ctx, e.Name, 0)
+	if err != nil {
+		return e
+	}
+	if i := slices.IndexFunc(q, func(x driver.Entry) bool { return x.Lease == l.ID() }); i >= 0 {
+		return q[i]
+	}
+	return e
+}
+
+var bugs = []bug{
+	{"leaves without identity", plant(mutant{lease: lies{
+		leave: func(ctx context.Context, l *mutantLease, e driver.Entry) error {
+			return l.Lease.Leave(ctx, l.own(ctx, e))
+		},
+	}}), []string{"StaleLeaveKeepsNewEntry", "LateRequestAtEveryStepOfCampaign"}},
+
+	{"looks without identity", plant(mutant{lease: lies{
+		look: func(ctx context.Context, l *mutantLease, e driver.Entry) (driver.View, error) {
+			return l.Lease.Look(ctx, l.own(ctx, e))
+		},
+	}}), []string{"StaleLeaveKeepsNewEntry"}},
+
+	{"does not leave", plant(mutant{lease: lies{
+		leave: func(context.Context, *mutantLease, driver.Entry) error { return nil },
+	}}), []string{"SessionsNeverOverlap", "ReleaseIsIdempotent", "CancelDuringEveryStepOfContendedLock"}},
+
+	{"adopts nothing after a lost reply", plant(mutant{lease: lies{
+		resolve: func(context.Context, *mutantLease, driver.Claim) (driver.View, error) {
+			return driver.View{}, driver.ErrEntryGone
+		},
+	}}), []string{"ResolveFindsTheEntryMade", "LostReplyAtEveryStepOfLock", "LostReplyAtEveryStepOfTryLock",
+		"LostReplyAtEveryStepOfCampaign", "CancelDuringEveryStepOfLock"}},
+
+	{"does not fence a join resolved as gone", plant(mutant{lease: lies{
+		resolve: func(ctx context.Context, l *mutantLease, c driver.Claim) (driver.View, error) {
+			q, err := l.m.Read(ctx, c.Name, 0)
+			if err != nil {
+				return driver.View{}, err
+			}
+			if i := slices.IndexFunc(q, func(e driver.Entry) bool { return e.ID == c.ID }); i >= 0 {
+				return l.Lease.Look(ctx, q[i])
+			}
+			return driver.View{}, driver.ErrEntryGone
+		},
+	}}), []string{"LateJoinNeverApplies", "LateRequestAtEveryStepOfLock", "LateRequestAtEveryStepOfTryLock"}},
+
+	{"wait returns at once as if gone", plant(mutant{lease: lies{
+		wait: func(_ context.Context, _ *mutantLease, v driver.View, _ driver.Entry) (driver.View, error) {
+			v.Ahead = nil
+			return v, nil
+		},
+	}}), []string{"WaitEndsWithItsEntryAlone", "GoroutinesOfOneSessionNeverOverlap", "SessionsNeverOverlap",
+		"NothingIsReentrant", "NamePrefixesDoNotInterfere", "ExpiryWhileWaitingJoinsAgainAtTheEnd"}},
+
+	{"wait takes its predecessor for the only one ahead", plant(mutant{lease: lies{
+		wait: func(ctx context.Context, l *mutantLease, v driver.View, on driver.Entry) (driver.View, error) {
+			v, err := l.Lease.Wait(ctx, v, on)
+			v.Ahead = nil
+			return v, err
+		},
+	}}), []string{"PredecessorThatGivesUpAdmitsNobody", "MiddleWaiterThatDiesAdmitsNobody", "EntryRemovedWhileWaitingJoinsAgain"}},
+
+	{"wait misses what happened before it began", plant(mutant{lease: lies{
+		wait: func(ctx context.Context, l *mutantLease, v driver.View, on driver.Entry) (driver.View, error) {
+			if now, err := l.Lease.Look(ctx, v.Me); err == nil && len(now.Ahead) == 0 {
+				<-ctx.Done()
+				return v, ctx.Err()
+			}
+			return l.Lease.Wait(ctx, v, on)
+		},
+	}}), []string{"WaitMissesNothing"}},
+
+	{"wait does not see changes", plant(mutant{lease: lies{
+		wait: func(ctx context.Context, l *mutantLease, v driver.View, on driver.Entry) (driver.View, error) {
+			for {
+				now, err := l.Lease.Wait(ctx, v, on)
+				if err != nil || len(now.Ahead) == 0 || now.Ahead[len(now.Ahead)-1].ID != on.ID {
+					return now, err
+				}
+				on = now.Ahead[len(now.Ahead)-1]
+			}
+		},
+	}}), []string{"WaitSeesAChange"}},
+
+	{"wait does not see that its own entry is gone", plant(mutant{lease: lies{
+		wait: func(ctx context.Context, l *mutantLease, v driver.View, on driver.Entry) (driver.View, error) {
+			now, err := l.Lease.Wait(ctx, v, on)
+			if errors.Is(err, driver.ErrEntryGone) {
+				v.Ahead = nil
+				return v, nil
+			}
+			return now, err
+		},
+	}}), []string{"WaitKnowsThatItsOwnEntryIsGone"}},
+
+	{"wait does not end with its context", plant(mutant{lease: lies{
+		wait: func(ctx context.Context, l *mutantLease, v driver.View, on driver.Entry) (driver.View, error) {
+			return l.Lease.Wait(context.WithoutCancel(ctx), v, on)
+		},
+	}}), []string{"DriverReturnsWhenItsContextEnds", "PredecessorThatGivesUpAdmitsNobody", "CancelWhileFrozenReturnsPromptly"}},
+
+	{"ignores Admit", plant(mutant{lease: lies{
+		join: func(ctx context.Context, l *mutantLease, c driver.Claim) (driver.View, error) {
+			c.Admit = nil
+			return l.Lease.Join(ctx, c)
+		},
+	}}), []string{"AdmitIsPartOfTheJoin", "TryLockDelaysNobody", "TryLockAdmitsOne"}},
+
+	{"asks Admit before the join", plant(mutant{lease: lies{
+		join: func(ctx context.Context, l *mutantLease, c driver.Claim) (driver.View, error) {
+			if admit := c.Admit; admit != nil {
+				q, err := l.m.Read(ctx, c.Name, 0)
+				if err != nil {
+					return driver.View{}, err
+				}
+				if !admit(q) {
+					return driver.View{}, &driver.Refused{Ahead: q}
+				}
+				c.Admit = nil
+				<-time.After(time.Millisecond) // as on a network
+			}
+			return l.Lease.Join(ctx, c)
+		},
+	}}), []string{"AdmitIsPartOfTheJoin"}},
+
+	{"admits where nobody holds but somebody waits", plant(mutant{lease: lies{
+		join: func(ctx context.Context, l *mutantLease, c driver.Claim) (driver.View, error) {
+			if admit := c.Admit; admit != nil {
+				c.Admit = func(ahead []driver.Entry) bool { return admit(ahead) || len(ahead) == 1 }
+			}
+			return l.Lease.Join(ctx, c)
+		},
+	}}), []string{"TryLockYieldsToWaiters", "TryLockAdmitsOne"}},
+
+	{"update stores nothing", plant(mutant{lease: lies{
+		update: func(_ context.Context, _ *mutantLease, e driver.Entry, value string) (driver.Entry, error) {
+			e.Value = value
+			e.Version++
+			return e, nil
+		},
+	}}), []string{"UpdateKeepsPlaceAndToken", "LeaderIsWhoWasElected", "ObserversSeeEachLeaderInOrder", "LostTermProclaimsNothing"}},
+
+	{"update of an old entry is refused", plant(mutant{lease: lies{
+		update: func(ctx context.Context, l *mutantLease, e driver.Entry, value string) (driver.Entry, error) {
+			if now, err := l.Lease.Look(ctx, e); err == nil && now.Me.Version != e.Version {
+				return now.Me, nil
+			}
+			return l.Lease.Update(ctx, e, value)
+		},
+	}}), []string{"OvertakenUpdateHasNoEffect"}},
+
+	{"renewal does nothing", plant(mutant{lease: lies{
+		renew: func(*mutantLease) error { return nil },
+	}}), []string{"LeaseOutlivesItsTTLWhileRenewed", "LostRenewalIsTriedAgain"}},
+
+	{"lease watch tells nothing", plant(mutant{lease: lies{
+		watch: func(ctx context.Context, _ *mutantLease) error { <-ctx.Done(); return ctx.Err() },
+	}}), []string{"LeaseWatchTellsOfTheEnd", "DoReportsALossEvenIfTheFunctionReturnsNil", "RunNeverOverlapsItself"}},
+
+	{"revokes nothing", plant(mutant{lease: lies{
+		revoke: func(context.Context, *mutantLease) error { return nil },
+	}}), []string{"RevokeIsIdempotent", "CloseCancelsGrants", "NothingIsLeftBehind", "CloseWithDoneContextCleansUp"}},
+
+	{"entries are not listed", plant(mutant{lease: lies{entriesOff: true}}),
+		[]string{"LeaseKnowsItsEntries", "EntryRemovedWhileHoldingIsALoss"}},
+
+	{"grant is dated at its receipt", plant(mutant{late: 100 * time.Millisecond}),
+		[]string{"LeaseOutlivesItsTTLWhileRenewed", "EntriesGoWithTheLease"}},
+
+	{"watch leaves the present state out", plant(mutant{
+		watch: func(ctx context.Context, s driver.Store, name string, f func([]driver.Entry) error) error {
+			first := true
+			return s.Watch(ctx, name, func(entries []driver.Entry) error {
+				if first {
+					first = false
+					return nil
+				}
+				return f(entries)
+			})
+		},
+	}), []string{"WatchShowsThePresentStateFirst", "WatchEndsWithItsFunction", "QueueYieldsThePresentStateFirst",
+		"ObserversSeeEachLeaderInOrder"}},
+
+	{"watch misses empty queues", plant(mutant{
+		watch: func(ctx context.Context, s driver.Store, name string, f func([]driver.Entry) error) error {
+			return s.Watch(ctx, name, func(entries []driver.Entry) error {
+				if len(entries) == 0 {
+					return nil
+				}
+				return f(entries)
+			})
+		},
+	}), []string{"WatchShowsThePresentStateFirst", "QueueYieldsThePresentStateFirst", "ObserversSeeEachLeaderInOrder"}},
+
+	{"tokens decrease", func(s driver.Store) driver.Store { return &mirror{s} },
+		[]string{"JoinAppends", "TokensIncreaseAlsoAfterTheQueueWasEmpty", "TokensStrictlyIncrease", "SessionsNeverOverlap"}},
+}

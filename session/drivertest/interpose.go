@@ -1,0 +1,165 @@
+package drivertest
+
+import (
+	"context"
+	"time"
+
+	"github.com/fairlead-go/fairlead/session/driver"
+)
+
+// An Op is a kind of call that crosses the driver interface.
+type Op string
+
+// The calls of a driver.Store and a driver.Lease that can block. OpDeliver is
+// the call back from Store.Watch with a state of the queue.
+const (
+	OpGrant      Op = "grant"
+	OpRead       Op = "read"
+	OpWatch      Op = "watch"
+	OpDeliver    Op = "deliver"
+	OpList       Op = "list"
+	OpIdentify   Op = "identify"
+	OpRenew      Op = "renew"
+	OpCheck      Op = "check"
+	OpWatchLease Op = "watch lease"
+	OpRevoke     Op = "revoke"
+	OpJoin       Op = "join"
+	OpResolve    Op = "resolve"
+	OpWait       Op = "wait"
+	OpLook       Op = "look"
+	OpUpdate     Op = "update"
+	OpLeave      Op = "leave"
+	OpEntries    Op = "entries"
+)
+
+// A Hook stands around every call of an interposed store. It makes the call by
+// calling call, with ctx or one made from it, and returns the error that the
+// caller is to see; where that is not nil, the caller gets no result. So a
+// hook can pass a call on, refuse it, hold it up, lose its reply, or return to
+// the caller and make the call later. It may run call once at most, and calls
+// concurrently with itself.
+type Hook func(ctx context.Context, op Op, call func(ctx context.Context) error) error
+
+// Interpose returns a store that passes every call of s, and of the leases
+// granted by it, through hook.
+func Interpose(s driver.Store, hook Hook) driver.Store { return &store{s, hook} }
+
+// reply makes a call that has a result through a hook. When the hook hides the
+// reply, the result is not read: the call may still be running.
+func reply[T any](ctx context.Context, hook Hook, op Op, call func(ctx context.Context) (T, error)) (T, error) {
+	var result T
+	err := hook(ctx, op, func(ctx context.Context) (err error) {
+		result, err = call(ctx)
+		return err
+	})
+	if err != nil {
+		var none T
+		return none, err
+	}
+	return result, nil
+}
+
+type store struct {
+	inner driver.Store
+	hook  Hook
+}
+
+// Unwrap returns the interposed store, for a backend that looks for its own.
+func (s *store) Unwrap() driver.Store { return s.inner }
+
+func (s *store) Backend() string { return s.inner.Backend() }
+func (s *store) Close() error    { return s.inner.Close() }
+
+func (s *store) Grant(ctx context.Context, spec driver.Spec) (driver.Lease, time.Time, error) {
+	type granted struct {
+		lease driver.Lease
+		sent  time.Time
+	}
+	g, err := reply(ctx, s.hook, OpGrant, func(ctx context.Context) (granted, error) {
+		l, sent, err := s.inner.Grant(ctx, spec)
+		return granted{l, sent}, err
+	})
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	return &lease{g.lease, s.hook}, g.sent, nil
+}
+
+func (s *store) Read(ctx context.Context, name string, limit int) ([]driver.Entry, error) {
+	return reply(ctx, s.hook, OpRead, func(ctx context.Context) ([]driver.Entry, error) {
+		return s.inner.Read(ctx, name, limit)
+	})
+}
+
+func (s *store) Watch(ctx context.Context, name string, f func([]driver.Entry) error) error {
+	return s.hook(ctx, OpWatch, func(ctx context.Context) error {
+		return s.inner.Watch(ctx, name, func(entries []driver.Entry) error {
+			return s.hook(ctx, OpDeliver, func(context.Context) error { return f(entries) })
+		})
+	})
+}
+
+func (s *store) List(ctx context.Context, prefix string) ([]driver.Queue, error) {
+	return reply(ctx, s.hook, OpList, func(ctx context.Context) ([]driver.Queue, error) {
+		return s.inner.List(ctx, prefix)
+	})
+}
+
+func (s *store) Identify(ctx context.Context, e driver.Entry) (string, error) {
+	return reply(ctx, s.hook, OpIdentify, func(ctx context.Context) (string, error) {
+		return s.inner.Identify(ctx, e)
+	})
+}
+
+type lease struct {
+	inner driver.Lease
+	hook  Hook
+}
+
+func (l *lease) ID() string         { return l.inner.ID() }
+func (l *lease) TTL() time.Duration { return l.inner.TTL() }
+
+func (l *lease) Renew(ctx context.Context) error  { return l.hook(ctx, OpRenew, l.inner.Renew) }
+func (l *lease) Check(ctx context.Context) error  { return l.hook(ctx, OpCheck, l.inner.Check) }
+func (l *lease) Watch(ctx context.Context) error  { return l.hook(ctx, OpWatchLease, l.inner.Watch) }
+func (l *lease) Revoke(ctx context.Context) error { return l.hook(ctx, OpRevoke, l.inner.Revoke) }
+
+func (l *lease) Join(ctx context.Context, c driver.Claim) (driver.View, error) {
+	return reply(ctx, l.hook, OpJoin, func(ctx context.Context) (driver.View, error) {
+		return l.inner.Join(ctx, c)
+	})
+}
+
+func (l *lease) Resolve(ctx context.Context, c driver.Claim) (driver.View, error) {
+	return reply(ctx, l.hook, OpResolve, func(ctx context.Context) (driver.View, error) {
+		return l.inner.Resolve(ctx, c)
+	})
+}
+
+func (l *lease) Wait(ctx context.Context, v driver.View, on driver.Entry) (driver.View, error) {
+	return reply(ctx, l.hook, OpWait, func(ctx context.Context) (driver.View, error) {
+		return l.inner.Wait(ctx, v, on)
+	})
+}
+
+func (l *lease) Look(ctx context.Context, e driver.Entry) (driver.View, error) {
+	return reply(ctx, l.hook, OpLook, func(ctx context.Context) (driver.View, error) {
+		return l.inner.Look(ctx, e)
+	})
+}
+
+func (l *lease) Update(ctx context.Context, e driver.Entry, value string) (driver.Entry, error) {
+	return reply(ctx, l.hook, OpUpdate, func(ctx context.Context) (driver.Entry, error) {
+		return l.inner.Update(ctx, e, value)
+	})
+}
+
+func (l *lease) Leave(ctx context.Context, e driver.Entry) error {
+	return l.hook(ctx, OpLeave, func(ctx context.Context) error { return l.inner.Leave(ctx, e) })
+}
+
+func (l *lease) Entries(ctx context.Context) ([]driver.Entry, error) {
+	return reply(ctx, l.hook, OpEntries, func(ctx context.Context) ([]driver.Entry, error) {
+		return l.inner.Entries(ctx)
+	})
+}

@@ -1,0 +1,127 @@
+package drivertest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/fairlead-go/fairlead/session"
+)
+
+// A scenario is a few operations of one session on one queue. Each of the
+// requests that it consists of is made to go wrong in turn.
+type scenario struct {
+	name string
+	run  func(ctx context.Context, t *trial) error
+}
+
+var scenarios = []scenario{
+	{"Lock", lockAndRelease},
+	{"ContendedLock", waitAndRelease},
+	{"TryLock", tryAndRelease},
+	{"Campaign", campaignProclaimAndResign},
+}
+
+// each makes a case of every scenario.
+func each(name string, run func(f *fixture, s scenario)) []Case {
+	var cases []Case
+	for _, s := range scenarios {
+		cases = append(cases, Case{name + "Of" + s.name, func(f *fixture) { run(f, s) }})
+	}
+	return cases
+}
+
+// A trial is one run of a scenario.
+type trial struct {
+	f     *fixture
+	p     *peer // whose requests go wrong
+	other *peer
+	name  string
+	room  *room
+
+	// after runs when an operation has returned, before what it left is checked.
+	after func()
+}
+
+func (f *fixture) trial() *trial {
+	return &trial{f: f, p: f.open("p"), other: f.open("other"), name: f.name("q"), room: newRoom(f.TB), after: func() {}}
+}
+
+// held checks that the grant is the only thing of p's in the queue.
+func (t *trial) held(g *session.Grant) {
+	t.f.Helper()
+	t.after()
+	t.room.enter("p", g)
+	t.f.alone(t.name, g.Token())
+	if err := g.Check(); err != nil {
+		t.f.Errorf("a fresh grant: %v", err)
+	}
+}
+
+// give gives the grant back.
+func (t *trial) give(ctx context.Context, g *session.Grant) error {
+	t.room.leave("p")
+	err := g.Release(ctx)
+	t.after()
+	return err
+}
+
+func lockAndRelease(ctx context.Context, t *trial) error {
+	g, err := t.p.mutex(t.name).Lock(ctx)
+	if err != nil {
+		t.after()
+		return err
+	}
+	t.held(g)
+	return t.give(ctx, g)
+}
+
+func waitAndRelease(ctx context.Context, t *trial) error {
+	ahead := t.other.lock(t.name)
+	t.room.enter("other", ahead)
+	lock := t.p.locking(ctx, t.name)
+	t.f.eventually(func() error {
+		select {
+		case <-lock.done: // it has failed, or the room will tell
+		default:
+			if n := len(t.f.queue(t.name)); n != 2 {
+				return fmt.Errorf("%d entries in the queue, want the holder and the waiter", n)
+			}
+		}
+		return nil
+	})
+	t.room.leave("other")
+	t.f.release(ahead)
+	g, err := lock.ended()
+	if err != nil {
+		t.after()
+		return err
+	}
+	t.held(g)
+	return t.give(ctx, g)
+}
+
+func tryAndRelease(ctx context.Context, t *trial) error {
+	g, err := t.p.mutex(t.name).TryLock(ctx)
+	if err != nil {
+		t.after()
+		return err
+	}
+	t.held(g)
+	return t.give(ctx, g)
+}
+
+func campaignProclaimAndResign(ctx context.Context, t *trial) error {
+	term, err := t.p.election(t.name).Campaign(ctx, "one")
+	if err != nil {
+		t.after()
+		return err
+	}
+	t.held(term.Grant)
+	err = term.Proclaim(ctx, "two")
+	t.after()
+	if q := t.f.queue(t.name); err == nil && (len(q) != 1 || q[0].Value != "two" || q[0].Token != term.Token()) {
+		t.f.Errorf("after the proclamation the queue is %v", q)
+	}
+	return errors.Join(err, t.give(ctx, term.Grant))
+}

@@ -1,0 +1,142 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/fairlead-go/fairlead/session/driver"
+)
+
+// Look implements driver.Lease.
+func (l *lease) Look(ctx context.Context, e driver.Entry) (driver.View, error) {
+	return l.s.viewAt(ctx, e.Name, e.Key, int64(e.Token), 0)
+}
+
+// viewAt returns the view from an entry at a revision, or at present, then
+// linearizably, if that is 0. It fails with ErrEntryGone unless the key is there
+// with this token: a key that was deleted and made again is another entry.
+//
+// A past revision is read from whichever member answers. One that has not come so
+// far, or has compacted it away, says so, and we read the present instead.
+func (s *store) viewAt(ctx context.Context, name, key string, token, rev int64) (driver.View, error) {
+	op := fmt.Sprintf("look at queue %q", name)
+	dir := s.keys.dir(name)
+	for limit := int64(2); ; limit = 0 {
+		opts := []clientv3.OpOption{
+			clientv3.WithPrefix(), byJoin(clientv3.SortDescend), clientv3.WithMaxCreateRev(token), clientv3.WithLimit(limit),
+		}
+		if rev > 0 {
+			opts = append(opts, clientv3.WithRev(rev), clientv3.WithSerializable())
+		}
+		resp, err := s.get(ctx, op, dir, opts...)
+		if rev > 0 && (errors.Is(err, rpctypes.ErrFutureRev) || errors.Is(err, rpctypes.ErrCompacted)) {
+			rev = 0
+			continue
+		}
+		if err != nil {
+			return driver.View{}, err
+		}
+		v, ok, err := s.view(name, key, token, resp.Kvs)
+		if err != nil || ok || !resp.More {
+			v.At = uint64(rev)
+			if rev == 0 {
+				v.At = uint64(resp.Header.Revision)
+			}
+			return v, err
+		}
+	}
+}
+
+// view makes a view of the latest keys of a queue, latest first. The first has to
+// be the entry; of those behind it, the nearest is all that an exclusive entry
+// needs to know. It is false if that one may be further on: what comes before
+// is no entry.
+func (s *store) view(name, key string, token int64, latest []*mvccpb.KeyValue) (driver.View, bool, error) {
+	if len(latest) == 0 || string(latest[0].Key) != key || latest[0].CreateRevision != token {
+		return driver.View{}, true, fmt.Errorf("entry %q: %w", key, driver.ErrEntryGone)
+	}
+	me, ok, err := s.entry(name, latest[0])
+	if err == nil && !ok {
+		err = fmt.Errorf("entry %q has lost its lease: %w", key, driver.ErrEntryGone)
+	}
+	if err != nil {
+		return driver.View{}, true, err
+	}
+	v := driver.View{Me: me}
+	for _, kv := range latest[1:] {
+		e, ok, err := s.entry(name, kv)
+		if err != nil || ok {
+			v.Ahead = []driver.Entry{e}
+			return v, true, err
+		}
+	}
+	return v, len(latest) == 1, nil
+}
+
+// Update implements driver.Lease. The put is guarded on the version, so that one
+// that arrives late loses against a later one, and keeps whatever lease the key
+// has: naming none would detach it, and it would stay for ever.
+//
+// The version we know may be out of date because an earlier Update of ours took
+// effect and its reply was lost. Then the else branch tells the present one, and
+// whether there is anything left to do.
+func (l *lease) Update(ctx context.Context, e driver.Entry, value string) (driver.Entry, error) {
+	op := fmt.Sprintf("update an entry of queue %q", e.Name)
+	for {
+		resp, err := l.updateTxn(ctx, e, value)
+		if err != nil {
+			return driver.Entry{}, l.s.failed(ctx, op, err)
+		}
+		if resp.Succeeded {
+			e.Version, e.Value = uint64(resp.Header.Revision), value
+			return e, nil
+		}
+		kvs := rangeOf(resp, 0)
+		if len(kvs) == 0 || uint64(kvs[0].CreateRevision) != e.Token {
+			return driver.Entry{}, fmt.Errorf("%s: %w", op, driver.ErrEntryGone)
+		}
+		e.Version, e.Value = uint64(kvs[0].ModRevision), string(kvs[0].Value)
+		if e.Value == value {
+			return e, nil
+		}
+	}
+}
+
+func (l *lease) updateTxn(ctx context.Context, e driver.Entry, value string) (*clientv3.TxnResponse, error) {
+	rctx, cancel := l.s.request(ctx)
+	defer cancel()
+	return l.s.client.Txn(rctx).If(
+		clientv3.Compare(clientv3.CreateRevision(e.Key), "=", int64(e.Token)),
+		clientv3.Compare(clientv3.ModRevision(e.Key), "=", int64(e.Version)),
+	).Then(
+		clientv3.OpPut(e.Key, value, clientv3.WithIgnoreLease()),
+	).Else(
+		clientv3.OpGet(e.Key),
+	).Commit()
+}
+
+// Leave implements driver.Lease. The delete is guarded on the token; one that is
+// retried or late finds another entry's token, or nothing, and leaves it alone.
+// An entry without a token, from Entries, has a key that was used once only.
+func (l *lease) Leave(ctx context.Context, e driver.Entry) error {
+	op := fmt.Sprintf("leave queue %q", e.Name)
+	rctx, cancel := l.s.request(ctx)
+	defer cancel()
+	var err error
+	switch {
+	case e.Token != 0:
+		_, err = l.s.client.Txn(rctx).If(
+			clientv3.Compare(clientv3.CreateRevision(e.Key), "=", int64(e.Token)),
+		).Then(clientv3.OpDelete(e.Key)).Commit()
+	case e.ID != "":
+		_, err = l.s.client.Delete(rctx, e.Key)
+	default:
+		return driver.Permanent(fmt.Errorf("%s: %q has neither token nor ID: it cannot be told from another entry", op, e.Key))
+	}
+	return l.s.failed(ctx, op, err)
+}

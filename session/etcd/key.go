@@ -1,0 +1,219 @@
+package etcd
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/fairlead-go/fairlead/session/driver"
+)
+
+// layout is the version of the key layout that this package writes, and the
+// newest that it reads.
+const layout = 1
+
+// sessions is where session keys live, relative to the prefix. It is outside
+// every queue, as no name may start with driver.Reserved.
+const sessions = driver.Reserved + "/v1/session/"
+
+// What an entry asks for, and for whom, is one letter each in its key. A letter
+// of a later release is shown as it is, and such an entry waited for like any
+// other.
+var (
+	modeLetters = map[driver.Mode]byte{driver.Exclusive: 'x'}
+	kindLetters = map[string]byte{"mutex": 'm', "election": 'e', "rwmutex": 'w', "semaphore": 's'}
+
+	modes = inverse(modeLetters)
+	kinds = inverse(kindLetters)
+)
+
+func inverse[T ~string](letters map[T]byte) map[byte]T {
+	inv := make(map[byte]T, len(letters))
+	for v, letter := range letters {
+		inv[letter] = v
+	}
+	return inv
+}
+
+// A keyspace is the part of the store's keys below one prefix, which is empty
+// or ends in a slash.
+type keyspace string
+
+func newKeyspace(prefix string) keyspace {
+	if prefix != "" && !strings.HasSuffix(prefix, "/") {
+		prefix += "/"
+	}
+	return keyspace(prefix)
+}
+
+// dir is what the keys of a queue's entries start with.
+func (ks keyspace) dir(name string) string { return string(ks) + name + "/" }
+
+// session is the key that says that a session lives, and whose it is.
+func (ks keyspace) session(lease clientv3.LeaseID) string {
+	return string(ks) + sessions + leaseHex(lease)
+}
+
+// entry is the key of a claim's entry.
+func (ks keyspace) entry(lease clientv3.LeaseID, c driver.Claim) (string, error) {
+	mode, ok := modeLetters[c.Mode]
+	if !ok {
+		return "", driver.Permanent(fmt.Errorf("layout %d of etcd has no mode %q", layout, c.Mode))
+	}
+	kind, ok := kindLetters[c.Kind]
+	if !ok {
+		return "", driver.Permanent(fmt.Errorf("layout %d of etcd has no kind %q", layout, c.Kind))
+	}
+	if !isID(c.ID) {
+		return "", driver.Permanent(fmt.Errorf("the claim's ID %q is not 32 hex digits", c.ID))
+	}
+	return fmt.Sprintf("%s%s-f%d%c%c-%s-%s", ks.dir(c.Name), leaseHex(lease), layout, mode, kind, c.ID, encodeInfo(c.Info)), nil
+}
+
+// split takes the key of an entry apart: the queue's name and the rest. It is
+// false for a key that is no entry of any queue.
+func (ks keyspace) split(key string) (name, base string, ok bool) {
+	rest, ok := strings.CutPrefix(key, string(ks))
+	i := strings.LastIndexByte(rest, '/')
+	if !ok || i < 0 || driver.CheckName(rest[:i]) != nil {
+		return "", "", false
+	}
+	return rest[:i], rest[i+1:], true
+}
+
+// A label is what the last part of an entry's key says.
+type label struct {
+	id   string
+	mode driver.Mode
+	kind string
+	info driver.Info
+}
+
+// parseLabel reads the last part of a key, whoever wrote it. ours tells whether
+// it claims to be of our making; then err says what is wrong with it, which is
+// a driver.LayoutError if a newer release wrote it.
+func parseLabel(base string) (l label, ours bool, err error) {
+	lease, rest, ok := strings.Cut(base, "-")
+	if !ok || !isHex(lease) {
+		return l, false, nil
+	}
+	form, rest, _ := strings.Cut(rest, "-")
+	digits, ok := strings.CutPrefix(form, "f")
+	letters := strings.TrimLeft(digits, "0123456789")
+	version, err := strconv.ParseUint(strings.TrimSuffix(digits, letters), 10, 16)
+	if !ok || err != nil {
+		return l, false, nil
+	}
+	switch {
+	case version > layout:
+		return l, true, driver.LayoutError(base, int(version), layout)
+	case version < 1:
+		return l, true, fmt.Errorf("there is no layout %d", version)
+	case len(letters) != 2:
+		return l, true, fmt.Errorf("%q does not end in one letter for the mode and one for the kind", form)
+	}
+	id, info, ok := strings.Cut(rest, "-")
+	if !ok || !isID(id) {
+		return l, true, fmt.Errorf("no ID of 32 hex digits follows %q", form)
+	}
+	l = label{id: id, mode: named(modes, letters[0]), kind: named(kinds, letters[1])}
+	l.info, err = decodeInfo(info)
+	return l, true, err
+}
+
+func named[T ~string](names map[byte]T, letter byte) T {
+	if v, ok := names[letter]; ok {
+		return v
+	}
+	return T(rune(letter))
+}
+
+func isID(s string) bool { return len(s) == 32 && isHex(s) }
+
+func isHex(s string) bool {
+	return s != "" && strings.Trim(s, "0123456789abcdef") == ""
+}
+
+func leaseHex(id clientv3.LeaseID) string { return strconv.FormatInt(int64(id), 16) }
+
+func parseLease(s string) (clientv3.LeaseID, error) {
+	id, err := strconv.ParseInt(s, 16, 64)
+	return clientv3.LeaseID(id), err
+}
+
+// entry makes an entry of a key under the queue name. It is false for what is
+// no entry: a key of a queue whose name continues this one's, or one that no
+// lease keeps and that would bar the way for ever.
+//
+// A key of somebody else's making is an exclusive entry without ID and kind:
+// concurrency.Mutex, concurrency.Election, etcdctl and the lock and election
+// services all queue that way. So is one that claims to be ours and is
+// garbled.
+func (s *store) entry(name string, kv *mvccpb.KeyValue) (driver.Entry, bool, error) {
+	key := string(kv.Key)
+	base := strings.TrimPrefix(key, s.keys.dir(name))
+	switch {
+	case strings.Contains(base, "/"):
+		return driver.Entry{}, false, nil
+	case kv.Lease == 0:
+		s.warnOnce(key, "fairlead: ignoring a key in a queue that has no lease; delete it", nil)
+		return driver.Entry{}, false, nil
+	}
+	e := driver.Entry{
+		Name:    name,
+		Key:     key,
+		Token:   uint64(kv.CreateRevision),
+		Version: uint64(kv.ModRevision),
+		Lease:   leaseHex(clientv3.LeaseID(kv.Lease)),
+		Mode:    driver.Exclusive,
+		Value:   string(kv.Value),
+	}
+	l, ours, err := parseLabel(base)
+	switch {
+	case driver.IsPermanent(err):
+		return driver.Entry{}, false, fmt.Errorf("queue %q: %w", name, err)
+	case err != nil:
+		s.warnOnce(key, "fairlead: taking a garbled key in a queue for a foreign one", err)
+	case ours:
+		e.ID, e.Kind, e.Mode, e.Info = l.id, l.kind, l.mode, l.info
+	}
+	return e, true, nil
+}
+
+// entries makes entries of keys, leaving out what is none.
+func (s *store) entries(name string, kvs []*mvccpb.KeyValue) ([]driver.Entry, error) {
+	es := make([]driver.Entry, 0, len(kvs))
+	for _, kv := range kvs {
+		e, ok, err := s.entry(name, kv)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			es = append(es, e)
+		}
+	}
+	return es, nil
+}
+
+// A sessionRecord is the value of a session key.
+type sessionRecord struct {
+	Identity string `json:"identity"`
+}
+
+func (r sessionRecord) encode() string {
+	b, err := json.Marshal(r)
+	if err != nil { // a string always can be
+		panic("etcd: encode session record: " + err.Error())
+	}
+	return string(b)
+}
+
+func decodeSession(value []byte) (sessionRecord, error) {
+	var r sessionRecord
+	err := json.Unmarshal(value, &r)
+	return r, err
+}

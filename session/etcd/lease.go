@@ -1,0 +1,177 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/fairlead-go/fairlead/session/driver"
+)
+
+// A lease is one of etcd's, with a session key attached to it.
+type lease struct {
+	s        *store
+	id       clientv3.LeaseID
+	ttl      time.Duration
+	key      string // of the session
+	identity string
+
+	// epoch is the session key's mod revision as last seen. Every Join is
+	// guarded on it, and Resolve moves it on, so that no Join from before a
+	// Resolve can apply after it.
+	epoch atomic.Int64
+
+	mu       sync.Mutex
+	answered map[string]struct{} // see noSpace
+}
+
+// Grant implements driver.Store.
+func (s *store) Grant(ctx context.Context, spec driver.Spec) (driver.Lease, time.Time, error) {
+	rctx, cancel := s.request(ctx)
+	defer cancel()
+	sent := time.Now()
+	granted, err := s.client.Grant(rctx, int64(max((spec.TTL+time.Second-1)/time.Second, 1)))
+	if err != nil {
+		return nil, time.Time{}, s.failed(ctx, "grant a lease", err)
+	}
+	l := &lease{
+		s:        s,
+		id:       granted.ID,
+		ttl:      time.Duration(granted.TTL) * time.Second,
+		key:      s.keys.session(granted.ID),
+		identity: spec.Identity,
+		answered: map[string]struct{}{},
+	}
+	// Making the session key takes a round trip in which the lease ages, so it
+	// is renewed beside that.
+	renewed := make(chan time.Time, 1)
+	s.work.Go(func() {
+		second := time.Now()
+		if l.Renew(ctx) != nil {
+			second = sent
+		}
+		renewed <- second
+	})
+	if err := l.settle(ctx); err != nil {
+		s.work.Go(func() { _ = l.Revoke(s.ctx) })
+		return nil, time.Time{}, err
+	}
+	select {
+	case sent = <-renewed:
+	case <-ctx.Done():
+	}
+	return l, sent, nil
+}
+
+// settle writes the session key.
+func (l *lease) settle(ctx context.Context) error {
+	rctx, cancel := l.s.request(ctx)
+	defer cancel()
+	resp, err := l.s.client.Put(rctx, l.key, sessionRecord{Identity: l.identity}.encode(), clientv3.WithLease(l.id))
+	if err != nil {
+		return l.s.failed(ctx, "write the session's key", err)
+	}
+	l.epoch.Store(resp.Header.Revision)
+	l.s.identities.put(l.ID(), l.identity)
+	return nil
+}
+
+// ID implements driver.Lease.
+func (l *lease) ID() string { return leaseHex(l.id) }
+
+// TTL implements driver.Lease.
+func (l *lease) TTL() time.Duration { return l.ttl }
+
+// Renew implements driver.Lease. It sends a request of its own instead of using
+// the client's KeepAlive, which tells when answers came but not when the
+// requests for them were sent, and only the latter bounds what the server can
+// have begun to count.
+func (l *lease) Renew(ctx context.Context) error {
+	rctx, cancel := l.s.request(ctx)
+	defer cancel()
+	_, err := l.s.client.KeepAliveOnce(rctx, l.id) // no TTL left is ErrLeaseNotFound
+	return l.s.failed(ctx, "renew the lease", err)
+}
+
+// Check implements driver.Lease. A session key that somebody deleted counts as
+// an end of the lease, which the session then revokes.
+func (l *lease) Check(ctx context.Context) error {
+	resp, err := l.s.get(ctx, "check the lease", l.key, clientv3.WithCountOnly())
+	if err != nil {
+		return err
+	}
+	if resp.Count == 0 {
+		return fmt.Errorf("check the lease: %w", driver.ErrLeaseGone)
+	}
+	return nil
+}
+
+// Watch implements driver.Lease. As it watches for as long as the session lives,
+// it also keeps the stream open that the session's waits share.
+func (l *lease) Watch(ctx context.Context) error {
+	const op = "watch the lease"
+	w := l.s.watch(ctx, l.key, clientv3.WithFilterPut(), clientv3.WithCreatedNotify())
+	defer w.stop()
+	for resp := range w.events {
+		if err := resp.Err(); err != nil {
+			return l.s.watchFailed(ctx, op, w, err)
+		}
+		for _, ev := range resp.Events {
+			if ev.Type == mvccpb.DELETE {
+				return fmt.Errorf("%s: %w", op, driver.ErrLeaseGone)
+			}
+		}
+		if resp.Created { // from here on nothing is missed; was it there?
+			if err := l.Check(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return l.s.watchFailed(ctx, op, w, errChannelClosed)
+}
+
+// Revoke implements driver.Lease.
+func (l *lease) Revoke(ctx context.Context) error {
+	rctx, cancel := l.s.request(ctx)
+	defer cancel()
+	_, err := l.s.client.Revoke(rctx, l.id)
+	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+		return nil
+	}
+	return l.s.failed(ctx, "revoke the lease", err)
+}
+
+// Entries implements driver.Lease. Tokens are missing: an entry of ours has a key
+// of its own, which is enough to leave.
+func (l *lease) Entries(ctx context.Context) ([]driver.Entry, error) {
+	const op = "list the lease's entries"
+	rctx, cancel := l.s.request(ctx)
+	defer cancel()
+	resp, err := l.s.client.TimeToLive(rctx, l.id, clientv3.WithAttachedKeys())
+	if err != nil {
+		return nil, l.s.failed(ctx, op, err)
+	}
+	if resp.TTL < 0 {
+		return nil, fmt.Errorf("%s: %w", op, driver.ErrLeaseGone)
+	}
+	var entries []driver.Entry
+	for _, k := range resp.Keys {
+		name, base, ok := l.s.keys.split(string(k)) // false for the session key
+		if !ok {
+			continue
+		}
+		if lb, ours, err := parseLabel(base); ours && err == nil {
+			entries = append(entries, driver.Entry{
+				Name: name, Key: string(k), ID: lb.id, Lease: l.ID(), Kind: lb.kind, Mode: lb.mode, Info: lb.info,
+			})
+		}
+	}
+	return entries, nil
+}

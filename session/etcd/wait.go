@@ -1,0 +1,140 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/fairlead-go/fairlead/session/driver"
+)
+
+// Wait implements driver.Lease. It watches one key, and costs the store one range
+// request for each thing that happens to it.
+//
+// After trouble of any kind, a compaction, a member without leader, a
+// connection that broke, it looks again and watches again.
+func (l *lease) Wait(ctx context.Context, v driver.View, on driver.Entry) (driver.View, error) {
+	pause := backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(10*time.Millisecond),
+		backoff.WithMaxInterval(time.Second),
+		backoff.WithMaxElapsedTime(0),
+	)
+	for {
+		next, err := l.await(ctx, v, on)
+		if err == nil || settled(ctx, err) {
+			return next, err
+		}
+		if err := sleep(ctx, pause.NextBackOff()); err != nil {
+			return driver.View{}, fmt.Errorf("wait in queue %q: %w", on.Name, err)
+		}
+		next, ahead, err := l.look(ctx, v, on, 0)
+		switch {
+		case err == nil && !ahead, settled(ctx, err):
+			return next, err
+		case err == nil:
+			v = next
+		}
+	}
+}
+
+// settled tells whether err, if it is one, ends a wait.
+func settled(ctx context.Context, err error) bool {
+	return err != nil && (ctx.Err() != nil || errors.Is(err, driver.ErrEntryGone) || driver.IsPermanent(err))
+}
+
+// await watches until the entry has left or changed. Any error but ErrEntryGone
+// is about the watching.
+//
+// No departure falls between the view and the watch. The watch has no start
+// revision: it begins with the store's present, which the member reads, for the
+// response that says so, after it has registered the watch (etcd 3.7; up to 3.4
+// it registered the watch from the revision it had read, plus one). So what
+// comes after the revision in that response is an event, and what had happened
+// by then shows when we look at that revision. A watch from the revision of the
+// view would be simpler, and slow: when the store has passed that revision
+// meanwhile, etcd serves the watch from a loop that runs every 100 ms.
+//
+// An event may be one that we have seen the effect of already, so its revision
+// decides, and what is looked at is the queue, not the event: a key that was
+// deleted and made again is no longer what we wait for.
+func (l *lease) await(ctx context.Context, v driver.View, on driver.Entry) (driver.View, error) {
+	op := fmt.Sprintf("wait in queue %q", on.Name)
+	w := l.s.watch(ctx, on.Key, clientv3.WithCreatedNotify())
+	defer w.stop()
+	for resp := range w.events {
+		if err := resp.Err(); err != nil {
+			return driver.View{}, l.s.watchFailed(ctx, op, w, err)
+		}
+		rev := revision(resp)
+		if uint64(rev) <= v.At {
+			continue
+		}
+		next, ahead, err := l.look(ctx, v, on, rev)
+		if err != nil || !ahead {
+			return next, err
+		}
+		v = next
+	}
+	return driver.View{}, l.s.watchFailed(ctx, op, w, errChannelClosed)
+}
+
+// look takes a view at a revision, as viewAt does, and tells whether the entry on
+// is ahead in it, unchanged.
+func (l *lease) look(ctx context.Context, v driver.View, on driver.Entry, rev int64) (driver.View, bool, error) {
+	next, err := l.s.viewAt(ctx, v.Me.Name, v.Me.Key, int64(v.Me.Token), rev)
+	if err != nil {
+		return driver.View{}, false, err
+	}
+	ahead, err := l.s.isAhead(ctx, next, on)
+	if err != nil {
+		return driver.View{}, false, err
+	}
+	return next, ahead, nil
+}
+
+// revision is the one up to which a watch tells what happened.
+func revision(resp clientv3.WatchResponse) int64 {
+	if n := len(resp.Events); n > 0 {
+		return resp.Events[n-1].Kv.ModRevision
+	}
+	return resp.Header.Revision
+}
+
+// isAhead tells whether the entry is still ahead in the view, unchanged. In the
+// view of an exclusive entry only the nearest shows; it hides those before it,
+// which have to be asked for.
+func (s *store) isAhead(ctx context.Context, v driver.View, on driver.Entry) (bool, error) {
+	if len(v.Ahead) == 0 || v.Ahead[len(v.Ahead)-1].Token < on.Token {
+		return false, nil
+	}
+	if nearest := v.Ahead[len(v.Ahead)-1]; nearest.Token == on.Token {
+		return isSame(nearest.Token, nearest.Version, on), nil
+	}
+	resp, err := s.get(ctx, fmt.Sprintf("look at an entry of queue %q", on.Name), on.Key, clientv3.WithKeysOnly())
+	if err != nil {
+		return false, err
+	}
+	return len(resp.Kvs) > 0 && isSame(uint64(resp.Kvs[0].CreateRevision), uint64(resp.Kvs[0].ModRevision), on), nil
+}
+
+// isSame tells whether what is under an entry's key is that entry, unchanged. A
+// key that was deleted and made again is another.
+func isSame(token, version uint64, e driver.Entry) bool {
+	return token == e.Token && version == e.Version
+}
+
+// sleep waits for d, or fails with ctx's error when that ends first.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
