@@ -22,13 +22,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // back.
 type slowStore struct {
 	driver.Store
-	delay atomic.Int64 // a time.Duration
+	first time.Duration // of Grant
+	delay atomic.Int64  // of the rest, a time.Duration
 }
 
 func (s *slowStore) Unwrap() driver.Store { return s.Store }
 
-func (s *slowStore) late(ctx context.Context) error {
-	t := time.NewTimer(time.Duration(s.delay.Load()))
+func late(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
@@ -40,7 +41,7 @@ func (s *slowStore) late(ctx context.Context) error {
 
 func (s *slowStore) Grant(ctx context.Context, spec driver.Spec) (driver.Lease, time.Time, error) {
 	l, sent, err := s.Store.Grant(ctx, spec)
-	return &slowLease{l, s}, sent, errors.Join(err, s.late(ctx))
+	return &slowLease{l, s}, sent, errors.Join(err, late(ctx, s.first))
 }
 
 type slowLease struct {
@@ -50,12 +51,12 @@ type slowLease struct {
 
 func (l *slowLease) Renew(ctx context.Context) error {
 	err := l.Lease.Renew(ctx)
-	return errors.Join(err, l.s.late(ctx))
+	return errors.Join(err, late(ctx, time.Duration(l.s.delay.Load())))
 }
 
 func (l *slowLease) Join(ctx context.Context, c driver.Claim) (driver.View, error) {
 	v, err := l.Lease.Join(ctx, c)
-	return v, errors.Join(err, l.s.late(ctx))
+	return v, errors.Join(err, late(ctx, time.Duration(l.s.delay.Load())))
 }
 
 // patient is a context that a test which hangs in virtual time ends with.
@@ -67,7 +68,7 @@ func patient(t *testing.T) context.Context {
 
 func openSlow(t *testing.T, st *memory.Store, delay time.Duration, opts *session.Options) (*session.Session, *slowStore) {
 	t.Helper()
-	slow := &slowStore{Store: st.Connect()}
+	slow := &slowStore{Store: st.Connect(), first: delay}
 	slow.delay.Store(int64(delay))
 	s, err := session.New(patient(t), slow, opts)
 	if err != nil {
