@@ -179,6 +179,9 @@ func (e *Election) Run(ctx context.Context, value string, lead func(ctx context.
 		cause := context.Cause(t.Context())
 		switch {
 		case ctx.Err() != nil:
+			if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+				e.s.Logger().Warn("fairlead: the leading function failed when its context ended", "election", e.name, "token", t.Token(), "error", err)
+			}
 			return &session.Error{Op: "run election", Name: e.name, Token: t.Token(), Err: ctx.Err()}
 		case errors.Is(cause, session.ErrClosed):
 			return &session.Error{Op: "run election", Name: e.name, Token: t.Token(), Err: session.ErrClosed}

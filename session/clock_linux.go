@@ -8,13 +8,23 @@ import (
 
 // suspended returns for how long this machine has been suspended since it was
 // booted. Go's monotonic clock stands still meanwhile, the store's does not.
-// Only differences between two calls mean anything.
-func suspended() time.Duration {
-	// The monotonic clock is read first: a thread that is not scheduled between
-	// the two calls seems to have slept, which ends trust early, never late.
-	var mono, boot unix.Timespec
-	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &mono) != nil || unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot) != nil {
-		return 0
+// Only differences between two calls mean anything. Tests replace it.
+var suspended = bootMinusMonotonic
+
+func bootMinusMonotonic() time.Duration {
+	// The clocks are read one after the other. A thread that was not scheduled
+	// in between tells nonsense, so it looks again.
+	for range 10 {
+		before, boot, after := clock(unix.CLOCK_MONOTONIC), clock(unix.CLOCK_BOOTTIME), clock(unix.CLOCK_MONOTONIC)
+		if after-before < time.Millisecond {
+			return boot - before
+		}
 	}
-	return time.Duration(boot.Nano() - mono.Nano())
+	return clock(unix.CLOCK_BOOTTIME) - clock(unix.CLOCK_MONOTONIC)
+}
+
+func clock(id int32) time.Duration {
+	var ts unix.Timespec
+	_ = unix.ClockGettime(id, &ts) // fails for an unknown clock only
+	return time.Duration(ts.Nano())
 }

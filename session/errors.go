@@ -1,7 +1,6 @@
 package session
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 )
@@ -11,26 +10,34 @@ import (
 var (
 	// ErrLost: the lease ended, or trust in it did, or somebody removed the
 	// entry. What was held is held no longer.
-	ErrLost = errors.New("lost")
+	ErrLost error = &sentinel{"lost", "lost"}
 
 	// ErrClosed: the session was closed.
-	ErrClosed = errors.New("session closed")
+	ErrClosed error = &sentinel{"session closed", "closed"}
 
 	// ErrReleased: the grant was released by its owner.
-	ErrReleased = errors.New("released")
+	ErrReleased error = &sentinel{"released", "released"}
 
 	// ErrHeld: a Try method found the way barred. The Error tells by whom.
-	ErrHeld = errors.New("held by another")
+	ErrHeld error = &sentinel{"held by another", "held"}
 
 	// ErrKind: the name is in use by a primitive of another kind.
-	ErrKind = errors.New("in use by another kind of primitive")
+	ErrKind error = &sentinel{"in use by another kind of primitive", "kind"}
 
 	// ErrLimit: the semaphore is in use with another limit.
-	ErrLimit = errors.New("in use with another limit")
+	ErrLimit error = &sentinel{"in use with another limit", "limit"}
 
 	// ErrNoLeader: nobody leads.
-	ErrNoLeader = errors.New("no leader")
+	ErrNoLeader error = &sentinel{"no leader", "no_leader"}
 )
+
+// A sentinel is an error that is told by its identity.
+type sentinel struct{ text, errorType string }
+
+func (e *sentinel) Error() string { return e.text }
+
+// ErrorType is the value of error.type in telemetry.
+func (e *sentinel) ErrorType() string { return e.errorType }
 
 // Error is the error of every method of a primitive: what was tried, on what,
 // and why it failed.

@@ -26,6 +26,7 @@ type Grant struct {
 	cancel  context.CancelCauseFunc
 	holding *telemetry.Holding
 	updates chan struct{} // held by the one that updates the value
+	given   sync.Once     // the owner has given it back
 
 	entry driver.Entry // guarded by p.t.mu
 
@@ -47,20 +48,29 @@ func (p *Place) Grant(ctx context.Context) (*Grant, error) {
 	g := &Grant{p: p, holding: holding, updates: make(chan struct{}, 1), entry: p.view.Me}
 	inner, g.cancel = context.WithCancelCause(inner)
 	g.ctx = context.WithValue(inner, grantKey{}, g)
-	p.t.mu.Lock()
-	displaced := p.displaced
-	if displaced == nil && p.t.serving.Err() == nil {
-		p.grant = g
-	}
-	p.t.mu.Unlock()
-	if p.grant == nil {
+	if err := p.register(g); err != nil {
 		g.end(ErrReleased)
-		if displaced == nil {
-			displaced = p.t.displace(context.Cause(p.t.serving))
-		}
-		return nil, displaced
+		return nil, err
 	}
 	return g, nil
+}
+
+// register makes the grant known to those who may have to end it. Once the
+// tenure is over, or Close has begun, nothing is registered any more.
+func (p *Place) register(g *Grant) error {
+	p.t.mu.Lock()
+	defer p.t.mu.Unlock()
+	switch {
+	case p.displaced != nil:
+		return p.displaced
+	case p.t.over != nil:
+		return p.t.displace(p.t.over)
+	case p.t.s.ctx.Err() != nil:
+		return ErrClosed
+	}
+	p.grant = g
+	p.t.held.enter()
+	return nil
 }
 
 func subject(c driver.Claim) telemetry.Subject {
@@ -97,7 +107,8 @@ func (g *Grant) Key() string { return g.p.view.Me.Key }
 func (g *Grant) Deadline() time.Time { return g.p.t.deadline() }
 
 // Check returns nil while the trust window is open, without any I/O; then an
-// error that Is ErrLost, or ErrReleased after a release. It notices at once
+// error that Is ErrLost, or ErrReleased after a release, or ErrClosed after the
+// session's Close, whichever came first. It notices at once
 // that the process was stopped past the window. Between Check and the write
 // that it guards the process may be stopped again: only the token covers that.
 func (g *Grant) Check() error {
@@ -182,12 +193,14 @@ func (g *Grant) update(ctx context.Context, value string) error {
 // that is known to have happened, or when ctx ends: with ctx's error, while the
 // removal goes on in the background, and Close waits for it. So it can be
 // deferred with whatever context. While the store cannot be reached it gives up
-// at the end of the trust window: the entry goes with the lease.
+// at the end of the trust window: the entry goes with the lease then.
 //
-// Release is idempotent. When the grant was lost before, the error Is ErrLost.
+// Release is idempotent. When the grant was lost before, or the lease before the
+// store acknowledged the release, the error Is ErrLost.
 func (g *Grant) Release(ctx context.Context) error {
 	_ = g.p.t.trusted()
 	g.end(ErrReleased)
+	g.given.Do(g.p.t.held.exit)
 	if cause := g.ended(); errors.Is(cause, ErrLost) {
 		g.p.depart() // the lease may live on
 		return g.fail("release", cause)
@@ -212,8 +225,8 @@ func (g *Grant) Do(ctx context.Context, f func(ctx context.Context) error) (err 
 		stop()
 		wait, cancel := withGrace(ctx, grace)
 		defer cancel()
-		if lostErr := g.Release(wait); errors.Is(lostErr, ErrLost) {
-			cause := g.ended()
+		_ = g.Release(wait) // what matters here is whether f ran to its end under the grant
+		if cause := g.ended(); errors.Is(cause, ErrLost) {
 			if err != nil {
 				cause = fmt.Errorf("%w; the function returned: %w", cause, err)
 			}
@@ -263,19 +276,31 @@ func (g *Grant) busy() bool {
 	return g.working > 0
 }
 
-// end ends the grant, for the first cause given.
+// end ends the grant, for the first cause given. When it returns, whoever calls
+// it, the grant's context is done.
 func (g *Grant) end(cause error) {
+	if g.conclude(cause) {
+		g.report()
+	}
+}
+
+// conclude ends the grant, and returns false if it was ended already. The context
+// is cancelled under the mutex, so that nobody who finds the grant ended goes
+// on, to remove its entry say, while its context is not done yet.
+func (g *Grant) conclude(cause error) bool {
 	g.mu.Lock()
-	first := g.cause == nil
-	if first {
-		g.cause = cause
+	defer g.mu.Unlock()
+	if g.cause != nil {
+		return false
 	}
-	g.mu.Unlock()
-	if !first {
-		return
-	}
+	g.cause = cause
 	g.cancel(cause)
-	if errors.Is(cause, ErrLost) {
+	return true
+}
+
+// report records the end.
+func (g *Grant) report() {
+	if cause := g.ended(); errors.Is(cause, ErrLost) {
 		g.holding.End(cause)
 	} else {
 		g.holding.End(nil)

@@ -27,9 +27,10 @@ var ErrDisplaced = errors.New("no longer in the queue")
 type Place struct {
 	t     *tenure
 	claim driver.Claim
-	view  driver.View
 
-	// Guarded by t.mu.
+	// Guarded by t.mu; the goroutine that uses the place, and alone writes view,
+	// reads it without.
+	view      driver.View
 	joined    bool   // the entry is known to have been made
 	grant     *Grant // once it was the place's turn
 	displaced error  // somebody removed the entry
@@ -51,6 +52,9 @@ type Place struct {
 // have left in the store is removed, in the background if need be.
 func (s *Session) Join(ctx context.Context, c driver.Claim) (*Place, error) {
 	for pause := newPause(); ; {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
 		t, err := s.present(ctx)
 		if err != nil {
 			return nil, err
@@ -96,8 +100,7 @@ func (t *tenure) join(ctx context.Context, c driver.Claim) (*Place, error) {
 	case errors.Is(lookErr, driver.ErrEntryGone):
 		t.remove(p)
 	default:
-		p.disown()
-		p.linger()
+		p.Abandon()
 	}
 	return nil, err
 }
@@ -128,10 +131,9 @@ func (t *tenure) during(ctx context.Context) (context.Context, context.CancelCau
 
 // made records that the entry exists.
 func (p *Place) made(v driver.View) {
-	p.view = v
 	p.t.mu.Lock()
 	defer p.t.mu.Unlock()
-	p.joined = true
+	p.view, p.joined = v, true
 }
 
 // View is the queue as last seen from the place.
@@ -152,7 +154,7 @@ func (p *Place) Await(ctx context.Context, on driver.Entry) error {
 	for pause := newPause(); ; {
 		v, err := wait()
 		if err == nil {
-			p.view = v
+			p.made(v)
 			return nil
 		}
 		if stop := p.ended(ctx, inner, err); stop != nil {
@@ -232,6 +234,11 @@ func (p *Place) verify(ctx context.Context) error {
 func (p *Place) entry() driver.Entry {
 	p.t.mu.Lock()
 	defer p.t.mu.Unlock()
+	return p.seen()
+}
+
+// seen is entry with t.mu held.
+func (p *Place) seen() driver.Entry {
 	if p.grant != nil {
 		return p.grant.entry
 	}
@@ -259,10 +266,6 @@ func (p *Place) Leave(ctx context.Context) error {
 // gives the store a moment: usually the entry is gone when Abandon returns.
 func (p *Place) Abandon() {
 	p.depart()
-	p.linger()
-}
-
-func (p *Place) linger() {
 	t := time.NewTimer(grace)
 	defer t.Stop()
 	select {
@@ -274,42 +277,47 @@ func (p *Place) linger() {
 // depart starts the removal of the entry, once. It is tried until it is known
 // to have happened; when the tenure ends before, the entry goes with the lease.
 func (p *Place) depart() {
-	p.remove(func() error { return p.t.lease.Leave(p.t.ctx, p.entry()) })
-}
-
-// disown starts the removal of an entry that may not exist.
-func (p *Place) disown() {
-	p.remove(func() error {
-		v, err := p.t.lease.Resolve(p.t.ctx, p.claim)
-		if errors.Is(err, driver.ErrEntryGone) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		return p.t.lease.Leave(p.t.ctx, v.Me)
-	})
-}
-
-func (p *Place) remove(f func() error) {
 	p.leave.Do(func() {
-		started := p.t.s.background(func() {
-			defer close(p.gone)
-			defer p.t.remove(p)
-			err := retry(p.t.ctx, f)
-			switch {
-			case err == nil, errors.Is(context.Cause(p.t.ctx), ErrClosed):
-				// Close has ended the lease, or says itself that it could not.
-			case p.t.ctx.Err() != nil:
-				p.err = fmt.Errorf("the store could not be asked (%v): the entry is left to expire", err)
-			default:
-				p.err = err
-			}
-		})
-		if !started {
+		if !p.t.s.background(p.remove) {
 			close(p.gone)
 		}
 	})
+}
+
+func (p *Place) remove() {
+	defer close(p.gone)
+	defer p.t.remove(p)
+	err := retry(p.t.ctx, func() error {
+		e, err := p.settled()
+		switch {
+		case errors.Is(err, driver.ErrEntryGone):
+			return nil
+		case err != nil:
+			return err
+		}
+		return p.t.lease.Leave(p.t.ctx, e)
+	})
+	switch {
+	case err == nil, errors.Is(context.Cause(p.t.ctx), ErrClosed):
+		// Close has ended the lease, or says itself that it could not.
+	case p.t.ctx.Err() != nil:
+		p.err = fmt.Errorf("%w, before the store acknowledged the removal of the entry", context.Cause(p.t.ctx))
+	default:
+		p.err = err
+	}
+}
+
+// settled returns the entry, after settling whether it was made if that is
+// unknown.
+func (p *Place) settled() (driver.Entry, error) {
+	p.t.mu.Lock()
+	joined, e := p.joined, p.seen()
+	p.t.mu.Unlock()
+	if joined {
+		return e, nil
+	}
+	v, err := p.t.lease.Resolve(p.t.ctx, p.claim)
+	return v.Me, err
 }
 
 // newID returns 128 random bits in hex.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fairlead-go/fairlead/internal/telemetry"
@@ -41,12 +42,14 @@ type Session struct {
 	down    error         // why there is no lease
 	stopped bool          // no further goroutine may start
 
-	closing  sync.Once
-	closeErr error
+	closing  atomic.Bool
+	closed   chan struct{} // closed when Close is through
+	closeErr error         // valid when closed is closed
 }
 
 // New makes a session on a connected store, which it owns from now on: Close
-// closes it, and so does a failing New. Backends call it; ctx bounds New alone.
+// closes it, and so does a failing New. Backends call it. ctx bounds New alone,
+// which gives up after 10 s when ctx has no deadline.
 func New(ctx context.Context, store driver.Store, opts *Options) (*Session, error) {
 	s, err := open(ctx, store, opts)
 	if err != nil {
@@ -64,11 +67,14 @@ func open(ctx context.Context, store driver.Store, opts *Options) (*Session, err
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{store: store, opts: o, tel: tel, changed: make(chan struct{})}
+	s := &Session{store: store, opts: o, tel: tel, changed: make(chan struct{}), closed: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	s.life, s.stop = context.WithCancel(context.Background())
+	ctx, cancel := withOpenTimeout(ctx)
+	defer cancel()
 	t, err := retryUntil(ctx, func() (*tenure, error) { return s.grant(ctx) })
 	if err != nil {
+		s.shut()
 		return nil, fmt.Errorf("obtain a lease: %w", err)
 	}
 	s.begin(t)
@@ -85,7 +91,7 @@ func (s *Session) grant(ctx context.Context) (*tenure, error) {
 	}
 	t := newTenure(s, lease, window{end: sent, asleep: asleep})
 	if !s.background(t.keep) {
-		return nil, ErrClosed
+		return nil, t.lose(ErrClosed)
 	}
 	select {
 	case <-t.opened:
@@ -95,13 +101,14 @@ func (s *Session) grant(ctx context.Context) (*tenure, error) {
 	}
 	err = t.lose(fmt.Errorf("the store takes too long to answer for a lease of %v, of which %v can be trusted: use a longer TTL",
 		lease.TTL(), t.trust()))
-	<-t.kept
+	s.retire(t)
 	return nil, err
 }
 
-// run takes another lease whenever the present one is lost, until Close.
+// run takes another lease whenever the present one is lost, until Close. It does
+// not hurry where leases are lost as soon as they are granted.
 func (s *Session) run(t *tenure) {
-	for {
+	for pause, start := newPause(), time.Now(); ; start = time.Now() {
 		<-t.kept
 		if s.ctx.Err() != nil {
 			return
@@ -109,14 +116,17 @@ func (s *Session) run(t *tenure) {
 		s.opts.Logger.Warn("fairlead: the session's lease is lost, taking another",
 			"backend", s.store.Backend(), "lease", t.lease.ID(), "cause", context.Cause(t.ctx))
 		s.retire(t)
+		if time.Since(start) > t.lease.TTL() {
+			pause.Reset()
+		} else if pause.wait(s.ctx) != nil {
+			return
+		}
 		if t = s.renew(); t == nil {
 			return
 		}
 		if !s.begin(t) {
-			ctx, cancel := context.WithTimeout(s.life, closeGrace)
-			defer cancel()
-			_ = t.lease.Revoke(ctx)
 			_ = t.lose(ErrClosed)
+			s.retire(t)
 			return
 		}
 	}
@@ -134,23 +144,27 @@ func (s *Session) begin(t *tenure) bool {
 	return true
 }
 
-// retire gives up a lost tenure. Its lease may still be alive at the store, since
-// trust ends before the lease does: it is revoked as soon as no function runs
-// under it any more, so that nobody waits for leftovers of ours.
+// retire gives up a tenure that is over. Its lease may still be alive at the
+// store, since trust ends before the lease does: it is revoked as soon as the
+// owners of what was held have had the time to stop, so that nobody waits for
+// leftovers of ours.
 func (s *Session) retire(t *tenure) {
 	s.mu.Lock()
-	s.tenure, s.down = nil, context.Cause(t.ctx)
-	s.announce()
+	if s.tenure == t {
+		s.tenure, s.down = nil, context.Cause(t.ctx)
+		s.announce()
+	}
+	s.retiring.enter() // before Close, which takes s.mu, can find nothing to do
 	s.mu.Unlock()
-	s.retiring.enter()
-	s.background(func() {
+	started := s.background(func() {
 		defer s.retiring.exit()
-		select {
-		case <-t.running.idle():
+		if t.rest(s.life) {
 			_ = retry(s.life, func() error { return t.lease.Revoke(s.life) })
-		case <-s.life.Done(): // left to expire
 		}
 	})
+	if !started {
+		s.retiring.exit()
+	}
 }
 
 // renew takes a new lease, trying until Close begins.
@@ -242,7 +256,10 @@ func (s *Session) Check(ctx context.Context) error {
 	if t == nil {
 		return fmt.Errorf("check session: %w; no lease at present: %w", ErrLost, down)
 	}
-	err := t.lease.Check(ctx)
+	err := t.trusted()
+	if err == nil {
+		err = t.lease.Check(ctx)
+	}
 	if errors.Is(err, driver.ErrLeaseGone) {
 		err = t.lose(lost("the store does not know the lease any more"))
 	}
@@ -252,8 +269,8 @@ func (s *Session) Check(ctx context.Context) error {
 	return nil
 }
 
-// Done is closed when Close begins.
-func (s *Session) Done() <-chan struct{} { return s.ctx.Done() }
+// Context is done when Close begins, with cause ErrClosed.
+func (s *Session) Context() context.Context { return s.ctx }
 
 // Store returns the driver, for those who write primitives or backends.
 func (s *Session) Store() driver.Store { return s.store }
@@ -267,70 +284,111 @@ func (s *Session) Telemetry() *telemetry.Telemetry { return s.tel }
 // Close ends the session. It cancels all grants, with cause ErrClosed, and all
 // waits; waits for the functions under Do and Run until ctx ends; releases all
 // that is held; and closes the connection. With a context that is done already
-// it still tries for up to 2 s.
+// it tries for up to 2 s. While the store cannot be reached it gives up after a
+// TTL, as the lease has expired then.
 //
 // Where a function is still running when ctx ends, its entry is left to expire
 // with the lease, as releasing it would start a second holder beside a running
 // first, and Close says so. Close is idempotent: a further call waits for the
-// first and returns its error.
+// first, as long as its own ctx allows, and returns its error.
 func (s *Session) Close(ctx context.Context) error {
-	s.closing.Do(func() { s.close(ctx) }) // a further call waits here
-	return s.closeErr
+	ctx, cancel := withGrace(ctx, closeGrace)
+	defer cancel()
+	if s.closing.CompareAndSwap(false, true) {
+		if err := s.close(ctx); err != nil {
+			s.closeErr = fmt.Errorf("close session: %w", err)
+		}
+		close(s.closed)
+		return s.closeErr
+	}
+	select {
+	case <-s.closed:
+		return s.closeErr
+	case <-ctx.Done():
+		return fmt.Errorf("close session: %w", ctx.Err())
+	}
 }
 
-func (s *Session) close(ctx context.Context) {
+func (s *Session) close(ctx context.Context) error {
 	s.cancel(ErrClosed)
 	s.mu.Lock()
 	t := s.tenure
 	s.mu.Unlock()
 	if t != nil {
-		t.endGrants(ErrClosed)
+		t.endGrants(ErrClosed)()
 	}
-	idle := true
+	err := s.finish(ctx, t)
+	if err == nil {
+		err = s.release(ctx, t)
+	}
+	if t != nil {
+		_ = t.lose(ErrClosed)
+	}
+	s.shut()
+	return errors.Join(err, s.store.Close())
+}
+
+// finish waits for functions under Do and Run. Meanwhile, what is not held by one
+// of them is given back.
+func (s *Session) finish(ctx context.Context, t *tenure) error {
 	select {
 	case <-s.running.idle():
-	case <-ctx.Done():
-		select {
-		case <-s.running.idle():
-		default:
-			idle = false
-		}
+		return nil
+	default:
 	}
-	ctx, cancel := withGrace(ctx, closeGrace)
-	defer cancel()
-	var err error
+	var leaving []*Place
 	if t != nil {
-		err = t.close(ctx)
+		leaving = t.vacate()
 	}
-	if idle {
+	select {
+	case <-s.running.idle():
+		return nil
+	case <-ctx.Done():
+	}
+	enough := time.NewTimer(closeGrace)
+	defer enough.Stop()
+	for _, p := range leaving {
 		select {
-		case <-s.retiring.idle():
-		case <-ctx.Done():
+		case <-p.gone:
+		case <-enough.C:
 		}
-	} else {
-		err = errors.Join(err, errors.New("a function under Do or Run is still running: its entry is left to expire"))
 	}
+	return fmt.Errorf("%w while a function under Do or Run was still running: its entry is left to expire", ctx.Err())
+}
+
+// release ends the present lease, and waits until those before it are ended.
+func (s *Session) release(ctx context.Context, t *tenure) error {
+	limited, cancel := context.WithTimeout(ctx, s.TTL())
+	defer cancel()
+	if t != nil {
+		if err := retry(limited, func() error { return t.lease.Revoke(limited) }); err != nil {
+			if ctx.Err() != nil {
+				err = because(ctx, err)
+			}
+			return fmt.Errorf("end the lease: %w", err)
+		}
+	}
+	select {
+	case <-s.retiring.idle():
+	case <-limited.Done():
+	}
+	return nil
+}
+
+// withGrace returns ctx, or, where that is done already, one that allows for d.
+func withGrace(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	if ctx.Err() == nil {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(context.WithoutCancel(ctx), d)
+}
+
+// shut ends the background work.
+func (s *Session) shut() {
 	s.mu.Lock()
 	s.stopped = true
 	s.mu.Unlock()
+	s.cancel(ErrClosed)
 	s.stop()
 	s.work.Wait()
-	if err = errors.Join(err, s.store.Close()); err != nil {
-		s.closeErr = fmt.Errorf("close session: %w", err)
-	}
-}
-
-// withGrace returns a context that ends d after ctx does, with ctx's values.
-func withGrace(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
-	late, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, func() {
-		t := time.NewTimer(d)
-		defer t.Stop()
-		select {
-		case <-t.C:
-			cancel()
-		case <-late.Done():
-		}
-	})
-	return late, func() { stop(); cancel() }
 }

@@ -18,22 +18,24 @@ type tenure struct {
 	s     *Session
 	lease driver.Lease
 
-	// ctx ends when the lease is over for us; its cause says why. serving ends
-	// then too, and already when Close begins.
+	// ctx ends when the lease is over for us, after everybody who holds
+	// something was told; its cause says why. serving ends just before, and
+	// already when Close begins.
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
 	serving context.Context
 	dismiss context.CancelCauseFunc
 
-	running gate // functions under Do and Run on grants of this tenure
+	held    gate // grants whose owner has not released them
+	running gate // functions under Do and Run
 
 	opened chan struct{} // closed when the window opens, once
 	kept   chan struct{} // closed when keep has returned
 
 	mu     sync.Mutex
+	over   error // why the lease is over for us; nothing is granted any more
 	window window
 	rtt    time.Duration // of the latest renewal
-	timer  *time.Timer   // fires when the window closes; nil before it opens
 	places map[string]*Place
 }
 
@@ -85,31 +87,29 @@ func (t *tenure) after(sent window) window {
 // open opens the window for the first time. t.mu is held, or t is not shared yet.
 func (t *tenure) open(w window) {
 	t.window = w
-	t.timer = time.AfterFunc(w.left(), t.expire)
 	close(t.opened)
 }
 
-// expire runs when the window may have closed.
-func (t *tenure) expire() {
-	if t.trusted() != nil {
-		return
+func (t *tenure) isOpen() bool {
+	select {
+	case <-t.opened:
+		return true
+	default:
+		return false
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.timer.Reset(t.window.left())
 }
 
 // trusted returns nil while the trust window is open. When it finds it closed,
 // everything held under the lease is lost, without a word from the store.
 func (t *tenure) trusted() error {
-	if t.ctx.Err() != nil {
-		return context.Cause(t.ctx)
-	}
 	t.mu.Lock()
-	left := t.window.left()
+	left, over := t.window.left(), t.over
 	t.mu.Unlock()
-	if left <= 0 {
-		return t.lose(lost("the lease could not be renewed in time"))
+	if over == nil && left <= 0 {
+		over = lost("the lease could not be renewed in time")
+	}
+	if over != nil {
+		return t.lose(over)
 	}
 	return nil
 }
@@ -122,18 +122,28 @@ func (t *tenure) deadline() time.Time {
 }
 
 // lose ends the tenure and everything held under it, and returns the cause: the
-// given one or, if it was over already, the first.
+// given one or, if it was over already, the first. When it returns, whoever calls
+// it, the context of each grant is done.
+//
+// The order matters: nothing more is granted; then all grants end; and only then
+// does ctx, whose end lets the session revoke the lease.
 func (t *tenure) lose(cause error) error {
-	t.cancel(cause)
-	cause = context.Cause(t.ctx)
+	t.mu.Lock()
+	if t.over == nil {
+		t.over = cause
+	}
+	cause = t.over
+	t.mu.Unlock()
+	report := t.endGrants(cause)
 	t.dismiss(cause)
-	t.endGrants(cause)
+	t.cancel(cause)
+	report()
 	return cause
 }
 
-// endGrants ends what is held. A grant that is being made either sees that the
-// tenure is over or is registered in time to be found here.
-func (t *tenure) endGrants(cause error) {
+// endGrants ends what is held. Telemetry, which may take its time, comes when
+// everybody knows, with the function that it returns.
+func (t *tenure) endGrants(cause error) (report func()) {
 	t.mu.Lock()
 	var grants []*Grant
 	for _, p := range t.places {
@@ -142,12 +152,21 @@ func (t *tenure) endGrants(cause error) {
 		}
 	}
 	t.mu.Unlock()
+	var ended []*Grant
 	for _, g := range grants {
-		g.end(cause)
+		if g.conclude(cause) {
+			ended = append(ended, g)
+		}
+	}
+	return func() {
+		for _, g := range ended {
+			g.report()
+		}
 	}
 }
 
-// keep renews the lease until the tenure is over.
+// keep renews the lease, and sees to it that trust ends in time, until the tenure
+// is over.
 //
 // A renewal does not wait for the answer to the one before: with answers that
 // take long, the next request has to be on its way in time.
@@ -155,19 +174,21 @@ func (t *tenure) keep() {
 	defer close(t.kept)
 	var work sync.WaitGroup
 	defer work.Wait()
-	defer t.stopTimer()
 	work.Go(t.watch)
 	work.Go(t.audit)
 	answers := make(chan error)
-	timer := time.NewTimer(t.interval())
-	defer timer.Stop()
+	renewal, expiry := time.NewTimer(t.interval()), time.NewTimer(0)
+	defer renewal.Stop()
+	defer expiry.Stop()
 	pause := newPause()
 	for underWay := 0; ; {
 		select {
 		case <-t.ctx.Done():
 			return
-		case <-timer.C:
-			timer.Reset(t.interval())
+		case <-expiry.C:
+			expiry.Reset(t.untilExpiry())
+		case <-renewal.C:
+			renewal.Reset(t.interval())
 			if underWay == maxRenewals {
 				continue
 			}
@@ -182,7 +203,7 @@ func (t *tenure) keep() {
 		case err := <-answers:
 			underWay--
 			if err != nil {
-				timer.Reset(min(pause.NextBackOff(), t.interval()))
+				renewal.Reset(min(pause.NextBackOff(), t.interval()))
 			} else {
 				pause.Reset()
 			}
@@ -190,12 +211,16 @@ func (t *tenure) keep() {
 	}
 }
 
-func (t *tenure) stopTimer() {
+// untilExpiry ends the tenure if the window has closed, and returns when to look
+// again otherwise. That is a second at most, as no timer runs while the machine
+// is suspended.
+func (t *tenure) untilExpiry() time.Duration {
+	if !t.isOpen() || t.trusted() != nil {
+		return time.Second
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.timer != nil {
-		t.timer.Stop()
-	}
+	return min(max(t.window.left(), 0), time.Second)
 }
 
 // interval returns the time between renewals: a quarter of the window, or less
@@ -210,49 +235,50 @@ func (t *tenure) interval() time.Duration {
 func (t *tenure) renew() error {
 	sent := window{asleep: suspended(), end: time.Now()}
 	err := t.lease.Renew(t.ctx)
-	if t.ctx.Err() != nil {
-		return err
+	if !errors.Is(context.Cause(t.ctx), ErrClosed) {
+		t.s.tel.Renewed(context.Background(), sent.end, err)
 	}
-	t.s.tel.Renewed(t.ctx, sent.end, err)
-	if errors.Is(err, driver.ErrLeaseGone) {
+	switch {
+	case t.ctx.Err() != nil:
+		return err
+	case errors.Is(err, driver.ErrLeaseGone):
 		return t.lose(lost("the store ended the lease"))
+	case err == nil:
+		return t.extend(sent)
 	}
-	if err != nil {
-		return err
-	}
-	return t.extend(sent)
+	return err
 }
 
 // extend moves the window after a renewal that was acknowledged. A window that
 // has closed stays closed: somebody may have been told.
 func (t *tenure) extend(sent window) error {
-	select {
-	case <-t.opened:
-		if err := t.trusted(); err != nil {
-			return err
-		}
-	default:
-	}
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	t.rtt = time.Since(sent.end)
-	w := t.after(sent)
-	switch {
-	case t.timer == nil && w.left() > 0:
-		t.open(w)
-	case t.timer != nil && w.end.After(t.window.end):
+	switch w := t.after(sent); {
+	case !t.isOpen():
+		if w.left() > 0 {
+			t.open(w)
+		}
+	case t.window.left() <= 0:
+		t.mu.Unlock()
+		return t.trusted()
+	case w.end.After(t.window.end):
 		t.window = w
-		t.timer.Reset(w.left())
 	}
+	t.mu.Unlock()
 	return nil
 }
 
 // watch learns of an end of the lease that the store, or an operator, decided.
 func (t *tenure) watch() {
 	for pause := newPause(); ; {
+		start := time.Now()
 		err := t.lease.Watch(t.ctx)
 		if errors.Is(err, driver.ErrLeaseGone) {
 			_ = t.lose(lost("the lease was ended at the store"))
+		}
+		if time.Since(start) > t.lease.TTL() {
+			pause.Reset()
 		}
 		if pause.wait(t.ctx) != nil {
 			return
@@ -295,13 +321,14 @@ func (t *tenure) audit() {
 	}
 }
 
-// settled returns the places whose entries are known to have been made.
+// settled returns the places whose entries are known to have been made, and not
+// to be gone.
 func (t *tenure) settled() []*Place {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var ps []*Place
 	for _, p := range t.places {
-		if p.joined {
+		if p.joined && p.displaced == nil {
 			ps = append(ps, p)
 		}
 	}
@@ -326,42 +353,39 @@ func (t *tenure) remove(p *Place) {
 	delete(t.places, p.claim.ID)
 }
 
-// close gives everything back, as far as ctx allows. Under a function that is
-// still running the entry stays, and so must the lease.
-func (t *tenure) close(ctx context.Context) error {
-	defer func() { _ = t.lose(ErrClosed) }()
-	select {
-	case <-t.running.idle():
-		return t.revoke(ctx)
-	default:
-	}
+// vacate starts to remove the entries of places under which no function runs.
+func (t *tenure) vacate() []*Place {
 	t.mu.Lock()
-	var leaving []*Place
+	var ps []*Place
 	for _, p := range t.places {
 		if p.grant == nil || !p.grant.busy() {
-			leaving = append(leaving, p)
+			ps = append(ps, p)
 		}
 	}
 	t.mu.Unlock()
-	for _, p := range leaving {
+	for _, p := range ps {
 		p.depart()
 	}
-	for _, p := range leaving {
-		select {
-		case <-p.gone:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return nil
+	return ps
 }
 
-// revoke ends the lease. It gives up when by its own clock the lease must have
-// expired, as nothing is left to do then.
-func (t *tenure) revoke(ctx context.Context) error {
-	ctx, cancel := context.WithDeadline(ctx, t.deadline().Add(t.lease.TTL()))
-	defer cancel()
-	return retry(ctx, func() error { return t.lease.Revoke(ctx) })
+// rest waits until the owners of what was lost have stopped: those of grants
+// have the margin for it, functions under Do and Run as long as they take. It
+// returns false when ctx ends first.
+func (t *tenure) rest(ctx context.Context) bool {
+	margin := time.NewTimer(t.s.opts.margin(t.lease.TTL()))
+	defer margin.Stop()
+	select {
+	case <-t.held.idle():
+	case <-margin.C:
+	case <-t.s.ctx.Done():
+	}
+	select {
+	case <-t.running.idle():
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // retry calls f until it succeeds, the lease turns out to be gone, which is what

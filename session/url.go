@@ -88,16 +88,20 @@ func openURL(ctx context.Context, u *url.URL, opts *Options) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, openTimeout)
-		defer cancel()
-	}
+	ctx, cancel := withOpenTimeout(ctx)
+	defer cancel()
 	store, err := retryUntil(ctx, func() (driver.Store, error) { return open(ctx, u, &o) })
 	if err != nil {
 		return nil, err
 	}
 	return New(ctx, store, &o)
+}
+
+func withOpenTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, openTimeout)
 }
 
 // parseURL parses without ever repeating the input in an error: it may hold a

@@ -181,6 +181,9 @@ func TestLeftoversOfALostLeaseAreRemoved(t *testing.T) {
 		slow.delay.Store(int64(31 * time.Minute)) // the store renews, we do not hear of it in time
 		<-g.Context().Done()
 		slow.delay.Store(0)
+		if err := g.Release(patient(t)); !errors.Is(err, session.ErrLost) { // it has stopped
+			t.Fatal(err)
+		}
 		start := time.Now()
 		next, err := mutex.New(s, "x").Lock(patient(t))
 		if err != nil {

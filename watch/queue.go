@@ -65,9 +65,11 @@ func Queue(ctx context.Context, s *session.Session, name string) iter.Seq2[Snaps
 }
 
 // List returns the queues whose name starts with prefix and that have entries,
-// by name. The prefix is that of a string: "billing" also finds "billing2/x".
+// by name. The prefix is that of a string: "billing" also finds "billing2/x". It
+// blocks until the store answers, and ends otherwise with ctx's error, with
+// ErrClosed, or with an error that trying again cannot heal.
 func List(ctx context.Context, s *session.Session, prefix string) ([]Snapshot, error) {
-	queues, err := s.Store().List(ctx, prefix)
+	queues, err := ask(ctx, s, func(ctx context.Context) ([]driver.Queue, error) { return s.Store().List(ctx, prefix) })
 	if err != nil {
 		return nil, &session.Error{Op: "list", Name: prefix, Err: err}
 	}
@@ -85,20 +87,35 @@ func First(ctx context.Context, s *session.Session, name string) (driver.Entry, 
 	if err := driver.CheckName(name); err != nil {
 		return driver.Entry{}, false, err
 	}
-	var entries []driver.Entry
-	err := backoff.Retry(func() (err error) {
-		if closed(s) {
-			return backoff.Permanent(session.ErrClosed)
-		}
-		if entries, err = s.Store().Read(ctx, name, 1); driver.IsPermanent(err) {
-			return backoff.Permanent(err)
-		}
-		return err
-	}, spaced(ctx))
+	entries, err := ask(ctx, s, func(ctx context.Context) ([]driver.Entry, error) { return s.Store().Read(ctx, name, 1) })
 	if err != nil || len(entries) == 0 {
 		return driver.Entry{}, false, err
 	}
 	return entries[0], true, nil
+}
+
+// ask calls f until it succeeds, ctx ends, the session is closed, or trying again
+// is no use.
+func ask[T any](ctx context.Context, s *session.Session, f func(context.Context) (T, error)) (T, error) {
+	inner, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.Context(), cancel)()
+	var v T
+	err := backoff.Retry(func() (err error) {
+		if v, err = f(inner); driver.IsPermanent(err) {
+			return backoff.Permanent(err)
+		}
+		return err
+	}, spaced(inner))
+	switch {
+	case err == nil:
+		return v, nil
+	case ctx.Err() != nil:
+		return v, ctx.Err()
+	case s.Context().Err() != nil:
+		return v, session.ErrClosed
+	}
+	return v, err
 }
 
 // Changes yields the entries of a queue, in order, at once and then after each
@@ -127,7 +144,7 @@ func Changes(ctx context.Context, s *session.Session, name string) iter.Seq2[[]d
 			case ctx.Err() != nil:
 				fail(ctx.Err())
 				return
-			case closed(s):
+			case s.Context().Err() != nil:
 				fail(session.ErrClosed)
 				return
 			}
@@ -144,25 +161,18 @@ func Changes(ctx context.Context, s *session.Session, name string) iter.Seq2[[]d
 				fail(err)
 				return
 			case <-ctx.Done():
-			case <-s.Done():
+			case <-s.Context().Done():
 			}
 		}
 	}
 }
 
-func closed(s *session.Session) bool {
-	select {
-	case <-s.Done():
-		return true
-	default:
-		return false
-	}
-}
-
 // follow keeps the latest state in the channel until ctx ends or for good trouble.
 func follow(ctx context.Context, store driver.Store, name string, latest chan []driver.Entry) error {
+	spacing := spaced(ctx)
 	watch := func() error {
 		err := store.Watch(ctx, name, func(entries []driver.Entry) error {
+			spacing.Reset() // it works: the next trouble is another one
 			select {
 			case <-latest: // nobody took it: it is out of date now
 			default:
@@ -178,7 +188,7 @@ func follow(ctx context.Context, store driver.Store, name string, latest chan []
 		}
 		return err
 	}
-	return backoff.Retry(watch, spaced(ctx))
+	return backoff.Retry(watch, spacing)
 }
 
 // spaced spaces out attempts until ctx ends: 25 ms at first, then longer, up to 2 s.
@@ -187,7 +197,7 @@ func spaced(ctx context.Context) backoff.BackOff {
 		backoff.WithInitialInterval(25*time.Millisecond), backoff.WithMaxInterval(2*time.Second), backoff.WithMaxElapsedTime(0)), ctx)
 }
 
-// snapshot tells holders from waiters, by the rule of each entry's mode.
+// snapshot tells holders from waiters, by the rule that every entry follows.
 func snapshot(ctx context.Context, store driver.Store, q driver.Queue) Snapshot {
 	snap := Snapshot{Name: q.Name}
 	for i, e := range q.Entries {

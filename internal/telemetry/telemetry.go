@@ -102,8 +102,15 @@ func (t *Telemetry) set(s Subject, outcome string, err error) metric.Measurement
 	return v.(metric.MeasurementOption)
 }
 
-// errorType names the innermost cause: a fixed set of values for sentinels.
+// errorType names the cause: by its own word if it has one, as the sentinels of
+// package session do, else by the type of the innermost error.
 func errorType(err error) string {
+	if named, ok := errors.AsType[interface {
+		error
+		ErrorType() string
+	}](err); ok {
+		return named.ErrorType()
+	}
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		return "timeout"
