@@ -16,6 +16,9 @@ import (
 // closeGrace bounds what Close still tries when its context is done already.
 const closeGrace = 2 * time.Second
 
+// leaseInterval is the least time from one lease to the next.
+const leaseInterval = 250 * time.Millisecond
+
 // A Session is a lease in a store, kept alive, and what is held under it. One a
 // process is the normal case: any number of locks share its lease. Its methods
 // are safe for concurrent use.
@@ -105,10 +108,11 @@ func (s *Session) grant(ctx context.Context) (*tenure, error) {
 	return nil, err
 }
 
-// run takes another lease whenever the present one is lost, until Close. It does
-// not hurry where leases are lost as soon as they are granted.
+// run takes another lease whenever the present one is lost, until Close; four a
+// second at most, where leases are lost as soon as they are granted.
 func (s *Session) run(t *tenure) {
-	for pause, start := newPause(), time.Now(); ; start = time.Now() {
+	for {
+		next := time.After(leaseInterval)
 		<-t.kept
 		if s.ctx.Err() != nil {
 			return
@@ -116,9 +120,9 @@ func (s *Session) run(t *tenure) {
 		s.opts.Logger.Warn("fairlead: the session's lease is lost, taking another",
 			"backend", s.store.Backend(), "lease", t.lease.ID(), "cause", context.Cause(t.ctx))
 		s.retire(t)
-		if time.Since(start) > t.lease.TTL() {
-			pause.Reset()
-		} else if pause.wait(s.ctx) != nil {
+		select {
+		case <-next:
+		case <-s.ctx.Done():
 			return
 		}
 		if t = s.renew(); t == nil {
