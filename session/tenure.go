@@ -52,7 +52,14 @@ type window struct {
 // left returns how long the window stays open; it is closed when that is not
 // positive.
 func (w window) left() time.Duration {
-	return time.Until(w.end) - max(0, suspended()-w.asleep)
+	return time.Until(w.end) - w.slept()
+}
+
+// slept returns for how long the machine has been suspended since the request
+// was sent, in whole milliseconds: the clocks that tell do not agree to the
+// nanosecond.
+func (w window) slept() time.Duration {
+	return max(0, suspended()-w.asleep).Truncate(time.Millisecond)
 }
 
 // newTenure makes a tenure; sent says when the lease's life began.
@@ -118,7 +125,7 @@ func (t *tenure) trusted() error {
 func (t *tenure) deadline() time.Time {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.window.end.Add(-max(0, suspended()-t.window.asleep))
+	return t.window.end.Add(-t.window.slept())
 }
 
 // lose ends the tenure and everything held under it, and returns the cause: the

@@ -45,8 +45,9 @@ type mutantLease struct {
 
 func plant(m mutant) func(driver.Store) driver.Store {
 	return func(s driver.Store) driver.Store {
-		m.Store = s
-		return &m
+		planted := m
+		planted.Store = s
+		return &planted
 	}
 }
 
@@ -182,7 +183,7 @@ var bugs = []bug{
 			}
 			return driver.View{}, driver.ErrEntryGone
 		},
-	}}), []string{"LateJoinNeverApplies", "LateRequestAtEveryStepOfLock", "LateRequestAtEveryStepOfTryLock"}},
+	}}), []string{"LateJoinNeverApplies", "LateRequestAtEveryStepOfLock", "LateRequestAtEveryStepOfCampaign"}},
 
 	{"wait returns at once as if gone", plant(mutant{lease: lies{
 		wait: func(_ context.Context, _ *mutantLease, v driver.View, _ driver.Entry) (driver.View, error) {

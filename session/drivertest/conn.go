@@ -2,6 +2,7 @@ package drivertest
 
 import (
 	"errors"
+	"io"
 	"net"
 	"os"
 	"slices"
@@ -100,7 +101,7 @@ func (c *linkConn) onward() {
 			return
 		}
 		if p.data == nil {
-			c.cut(net.ErrClosed)
+			c.cut(io.EOF)
 			return
 		}
 	}
@@ -195,13 +196,13 @@ func (c *linkConn) cut(err error) {
 // quiet after it, or after a second.
 func (c *linkConn) deliver() {
 	c.mu.Lock()
-	kept := c.kept
-	c.keeping, c.kept, c.mute, c.heard = false, nil, true, time.Now()
-	c.mu.Unlock()
-	if len(kept) == 0 {
+	if !c.keeping {
+		c.mu.Unlock()
 		return
 	}
-	c.out.put(parcel{data: kept})
+	c.out.put(parcel{data: c.kept})
+	c.keeping, c.kept, c.mute, c.heard = false, nil, true, time.Now()
+	c.mu.Unlock()
 	quiet := time.NewTicker(10 * time.Millisecond)
 	defer quiet.Stop()
 	for begun := time.Now(); time.Since(begun) < time.Second; <-quiet.C {

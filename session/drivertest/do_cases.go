@@ -64,7 +64,7 @@ func doReturnsTheErrorOfItsFunction(f *fixture) {
 			f.Errorf("Do returned %v, want %v", err, want)
 		}
 		if q := f.queue(name); len(q) != 0 {
-			f.Errorf("after Do the queue is %v", q)
+			f.Errorf("after Do the queue is %v", brief(q))
 		}
 	}
 	f.free(name)
@@ -193,7 +193,7 @@ func closeCancelsGrants(f *fixture) {
 			f.Errorf("Check after Close returned nil")
 		}
 		if q := f.queue(names[i]); len(q) != 0 {
-			f.Errorf("after Close the queue is %v", q)
+			f.Errorf("after Close the queue is %v", brief(q))
 		}
 		f.free(names[i])
 	}

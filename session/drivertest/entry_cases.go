@@ -109,7 +109,7 @@ func (f *fixture) nearest(v driver.View) driver.Entry {
 func (f *fixture) alone(name string, token uint64) {
 	f.Helper()
 	if q := f.queue(name); len(q) != 1 || q[0].Token != token {
-		f.Errorf("the queue is %v, want the entry with token %d alone", q, token)
+		f.Errorf("the queue is %v, want the entry with token %d alone", brief(q), token)
 	}
 }
 
@@ -121,7 +121,7 @@ func joinAppends(f *fixture) {
 		v := h.join(name)
 		switch {
 		case i == 0 && len(v.Ahead) != 0:
-			f.Errorf("the first sees %v ahead", v.Ahead)
+			f.Errorf("the first sees %v ahead", brief(v.Ahead))
 		case i > 0 && f.nearest(v).Token != last.Me.Token:
 			f.Errorf("entry %d sees token %d right ahead, want %d", i, f.nearest(v).Token, last.Me.Token)
 		case i > 0 && v.Me.Token <= last.Me.Token:
@@ -132,7 +132,7 @@ func joinAppends(f *fixture) {
 	q := f.queue(name)
 	for i := range q[1:] {
 		if q[i].Token >= q[i+1].Token {
-			f.Errorf("Read is not in join order: %v", q)
+			f.Errorf("Read is not in join order: %v", brief(q))
 		}
 	}
 	if len(q) != 6 {
@@ -205,7 +205,7 @@ func admitIsPartOfTheJoin(f *fixture) {
 	}
 	for _, r := range refused {
 		if len(r.Ahead) == 0 || r.Ahead[0].Token != won[0].Me.Token {
-			f.Errorf("a refusal names %v as ahead, want token %d", r.Ahead, won[0].Me.Token)
+			f.Errorf("a refusal names %v as ahead, want token %d", brief(r.Ahead), won[0].Me.Token)
 		}
 	}
 	f.alone(name, won[0].Me.Token)
@@ -233,13 +233,13 @@ func resolveFindsTheEntryMade(f *fixture) {
 func joinResolvedAsGoneNeverApplies(f *fixture) {
 	h, name := f.bare(), f.name("q")
 	c := claim(name)
-	if v, err := h.Resolve(f.ctx, c); !errors.Is(err, driver.ErrEntryGone) {
-		f.Fatalf("Resolve of a claim never made returned %v, %v, want ErrEntryGone", v, err)
+	if _, err := h.Resolve(f.ctx, c); !errors.Is(err, driver.ErrEntryGone) {
+		f.Fatalf("Resolve of a claim never made returned %v, want ErrEntryGone", err)
 	}
 	// The lease and the queue are as good as before.
 	v := h.join(name)
 	if len(v.Ahead) != 0 {
-		f.Errorf("%v is ahead in a queue that should be empty", v.Ahead)
+		f.Errorf("%v is ahead in a queue that should be empty", brief(v.Ahead))
 	}
 	if _, err := h.Resolve(f.ctx, c); !errors.Is(err, driver.ErrEntryGone) {
 		f.Errorf("a second Resolve returned %v, want ErrEntryGone", err)
@@ -276,7 +276,7 @@ func lateJoinNeverApplies(f *fixture) {
 	})
 	arrive()
 	if q := f.queue(name); len(q) != 0 {
-		f.Errorf("a Join that was resolved as gone has applied: %v", q)
+		f.Errorf("a Join that was resolved as gone has applied: %v", brief(q))
 	}
 	v := h.join(name)
 	f.alone(name, v.Me.Token)
@@ -322,7 +322,7 @@ func updateKeepsPlaceAndToken(f *fixture) {
 		}
 		v.Me = e
 		if q := f.queue(name); len(q) != 2 || q[0].Token != e.Token || q[0].Value != value {
-			f.Errorf("after an Update to %d bytes the queue is %.200v", len(value), q)
+			f.Errorf("after an Update to %d bytes the queue is %v", len(value), brief(q))
 		}
 	}
 	h.leave(v.Me)
@@ -330,7 +330,7 @@ func updateKeepsPlaceAndToken(f *fixture) {
 		f.Errorf("Update of an entry that is gone returned %v, want ErrEntryGone", err)
 	}
 	if q := f.queue(name); len(q) != 1 {
-		f.Errorf("the queue is %v, want the other entry alone", q)
+		f.Errorf("the queue is %v, want the other entry alone", brief(q))
 	}
 }
 
@@ -357,7 +357,7 @@ func overtakenUpdateHasNoEffect(f *fixture) {
 	})
 	arrive()
 	if q := f.queue(name); len(q) != 1 || q[0].Value != "newer" {
-		f.Errorf("the queue is %v after an overtaken Update, want the value %q", q, "newer")
+		f.Errorf("the queue is %v after an overtaken Update, want the value %q", brief(q), "newer")
 	}
 }
 
@@ -392,7 +392,7 @@ func waitMissesNothing(f *fixture) {
 			a.leave(first.Me)
 		}
 		if v := w.must(); len(v.Ahead) != 0 {
-			f.Errorf("Wait returned with %v ahead", v.Ahead)
+			f.Errorf("Wait returned with %v ahead", brief(v.Ahead))
 		}
 		b.leave(me.Me)
 	}
@@ -419,8 +419,8 @@ func waitKnowsThatItsOwnEntryIsGone(f *fixture) {
 	w := b.awaiting(me, f.nearest(me))
 	a.leave(me.Me) // by somebody else
 	a.leave(first.Me)
-	if v, err := w.ended(); !errors.Is(err, driver.ErrEntryGone) {
-		f.Errorf("Wait of an entry that was removed returned %v, %v, want ErrEntryGone", v, err)
+	if _, err := w.ended(); !errors.Is(err, driver.ErrEntryGone) {
+		f.Errorf("Wait of an entry that was removed returned %v, want ErrEntryGone", err)
 	}
 	if _, err := b.Look(f.ctx, me.Me); !errors.Is(err, driver.ErrEntryGone) {
 		f.Errorf("Look at it returned %v, want ErrEntryGone", err)

@@ -209,7 +209,7 @@ func tryLockDelaysNobody(f *fixture) {
 	seen := act(f, func() error {
 		return f.admin.Watch(ctx, name, func(entries []driver.Entry) error {
 			if len(entries) > 2 {
-				f.Errorf("a TryLock has queued: %v", entries)
+				f.Errorf("a TryLock has queued: %v", brief(entries))
 			}
 			return nil
 		})
@@ -219,7 +219,7 @@ func tryLockDelaysNobody(f *fixture) {
 			f.Errorf("TryLock of a mutex that is held returned %v, want ErrHeld", err)
 		}
 		if q := f.queue(name); len(q) != 2 {
-			f.Errorf("after a TryLock the queue is %v, want the holder and the waiter", q)
+			f.Errorf("after a TryLock the queue is %v, want the holder and the waiter", brief(q))
 		}
 	}
 	cancel()

@@ -85,11 +85,11 @@ func (c *Calls) At(n int, hook Hook) {
 }
 
 // Clear forgets what At and LoseReply have planned and what has not come to
-// pass, and reports whether there was any.
-func (c *Calls) Clear() bool {
+// pass, and returns how much that is.
+func (c *Calls) Clear() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	left := len(c.planned) > 0
+	left := len(c.planned)
 	clear(c.planned)
 	return left
 }

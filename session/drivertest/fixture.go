@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -86,8 +87,8 @@ func (f *fixture) nothingLeft() {
 	defer cancel()
 	err := poll(ctx, func() error {
 		queues, err := f.admin.List(ctx, f.prefix)
-		if err == nil && len(queues) > 0 {
-			err = fmt.Errorf("all sessions are closed and entries are left: %v", queues)
+		for _, q := range queues {
+			err = fmt.Errorf("all sessions are closed and in %q is left %s", q.Name, brief(q.Entries))
 		}
 		return err
 	})
@@ -234,6 +235,21 @@ func (f *fixture) queue(name string) []driver.Entry {
 	return entries
 }
 
+// brief shows of entries what tells them apart.
+func brief(entries []driver.Entry) string {
+	var b strings.Builder
+	for i, e := range entries {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "%d of %s", e.Token, e.Lease)
+		if e.Value != "" {
+			fmt.Fprintf(&b, " %.20q", e.Value)
+		}
+	}
+	return "[" + b.String() + "]"
+}
+
 // queued waits until the queue has n entries, and returns them.
 func (f *fixture) queued(name string, n int) []driver.Entry {
 	f.Helper()
@@ -241,7 +257,7 @@ func (f *fixture) queued(name string, n int) []driver.Entry {
 	f.eventually(func() error {
 		entries = f.queue(name)
 		if len(entries) != n {
-			return fmt.Errorf("%d entries in the queue, want %d: %v", len(entries), n, entries)
+			return fmt.Errorf("%d entries in the queue, want %d: %s", len(entries), n, brief(entries))
 		}
 		return nil
 	})
@@ -354,7 +370,7 @@ func (j *job[T]) must() T {
 func (j *job[T]) goesOn(what string) {
 	j.f.Helper()
 	if !j.pending(moment) {
-		j.f.Errorf("%s ended too early: %v, %v", what, j.v, j.err)
+		j.f.Errorf("%s ended too early, with error %v", what, j.err)
 	}
 }
 

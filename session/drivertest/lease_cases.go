@@ -74,7 +74,7 @@ func entriesGoWithTheLease(f *fixture) {
 		f.Errorf("the lease ended %v before its TTL of %v had passed", early, l.TTL())
 	}
 	if len(v.Ahead) != 0 {
-		f.Errorf("%v is ahead, its lease has run out", v.Ahead)
+		f.Errorf("%v is ahead, its lease has run out", brief(v.Ahead))
 	}
 	if _, err := l.Look(f.ctx, held.Me); !errors.Is(err, driver.ErrEntryGone) && !errors.Is(err, driver.ErrLeaseGone) {
 		f.Errorf("Look at an entry whose lease has run out returned %v", err)
@@ -106,7 +106,7 @@ func nothingAppliesUnderALeaseThatIsGone(f *fixture) {
 		f.Errorf("Resolve under a lease that is gone returned %v", err)
 	}
 	if q := f.queue(name); len(q) != 0 {
-		f.Errorf("a lease that is gone has entries: %v", q)
+		f.Errorf("a lease that is gone has entries: %v", brief(q))
 	}
 }
 
@@ -136,7 +136,7 @@ func leaseKnowsItsEntries(f *fixture) {
 			return err
 		}
 		if len(entries) != len(want) {
-			return fmt.Errorf("the lease has the entries %v, want %v", entries, want)
+			return fmt.Errorf("the lease has the entries %v, want %v", brief(entries), want)
 		}
 		for _, e := range entries {
 			if made, ok := want[e.ID]; !ok || made.Name != e.Name {

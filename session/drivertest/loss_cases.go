@@ -61,7 +61,7 @@ func expiryWhileWaitingJoinsAgainAtTheEnd(f *fixture) {
 	var q []driver.Entry
 	f.eventually(func() error {
 		if q = f.queue(name); len(q) != 3 || q[2].Lease == old.ID() || q[2].Lease != b.present().ID() {
-			return fmt.Errorf("b, whose lease %s has ended, has not joined again at the end: %v", old.ID(), q)
+			return fmt.Errorf("b, whose lease %s has ended, has not joined again at the end: %v", old.ID(), brief(q))
 		}
 		return nil
 	})
@@ -139,7 +139,7 @@ func entryRemovedWhileWaitingJoinsAgain(f *fixture) {
 	f.remove(removed)
 	f.eventually(func() error {
 		if q := f.queue(name); len(q) != 3 || q[2].ID == removed.ID {
-			return fmt.Errorf("b, whose entry was removed, has not joined again at the end: %v", q)
+			return fmt.Errorf("b, whose entry was removed, has not joined again at the end: %v", brief(q))
 		}
 		return nil
 	})

@@ -2,6 +2,7 @@ package drivertest
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,12 +17,22 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // TestPlantedBugsAreCaught runs cases on a store with a bug: each of those that
 // are meant for it has to report it.
 func TestPlantedBugsAreCaught(t *testing.T) {
+	var work sync.WaitGroup
+	defer work.Wait()
+	places := make(chan struct{}, 8) // most of a failing case's time is waiting
 	for _, bug := range bugs {
 		for _, name := range bug.caughtBy {
+			c := caseNamed(t, name)
+			reported := make(chan []string, 1)
+			work.Go(func() {
+				places <- struct{}{}
+				defer func() { <-places }()
+				reported <- record(t.Context(), c, backend(memory.NewStore(), bug.plant))
+			})
+			// Parallel, so that all have been started when the first one waits.
 			t.Run(bug.name+"/"+name, func(t *testing.T) {
 				t.Parallel()
-				c := caseNamed(t, name)
-				failures := record(t.Context(), c, backend(memory.NewStore(), bug.plant))
+				failures := <-reported
 				if len(failures) == 0 {
 					t.Fatalf("%s passes on a store with this bug: %s", name, bug.name)
 				}

@@ -101,7 +101,7 @@ func watchEndsWithItsFunction(f *fixture) {
 	enough := errors.New("enough")
 	err := f.admin.Watch(f.ctx, name, func(entries []driver.Entry) error {
 		if !slices.Equal(tokens(entries), []uint64{v.Me.Token}) {
-			f.Errorf("Watch shows %v first, want the present state", entries)
+			f.Errorf("Watch shows %v first, want the present state", brief(entries))
 		}
 		return enough
 	})
@@ -144,7 +144,7 @@ func namesThatNestAreApart(f *fixture) {
 	for i, part := range parts {
 		v := h.join(f.name(part))
 		if len(v.Ahead) != 0 {
-			f.Errorf("in the queue %q, %v is ahead", part, v.Ahead)
+			f.Errorf("in the queue %q, %v is ahead", part, brief(v.Ahead))
 		}
 		for _, before := range parts[:i+1] {
 			f.queued(f.name(before), 1)
@@ -153,12 +153,12 @@ func namesThatNestAreApart(f *fixture) {
 	for i, part := range parts {
 		q := f.queue(f.name(part))
 		if len(q) != 1 || q[0].Name != f.name(part) {
-			f.Fatalf("the queue %q is %v", part, q)
+			f.Fatalf("the queue %q is %v", part, brief(q))
 		}
 		h.leave(q[0])
 		for _, left := range parts[i+1:] {
 			if q := f.queue(f.name(left)); len(q) != 1 {
-				f.Fatalf("after %q was left, the queue %q is %v", part, left, q)
+				f.Fatalf("after %q was left, the queue %q is %v", part, left, brief(q))
 			}
 		}
 	}

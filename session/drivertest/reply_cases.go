@@ -23,55 +23,82 @@ var replyCases = slices.Concat(
 )
 
 // everyRequest runs the scenario again and again; in the n-th run its n-th
-// request meets the hook. It ends when a run needed fewer.
+// request meets the hook, and then also one and two of those that follow, which
+// are to recover from it. It ends when a run needed fewer requests.
 func (f *fixture) everyRequest(s scenario, hook Hook) {
 	t := f.trial()
-	for n, met := 1, true; met; n++ {
-		t.p.calls.At(n, func(ctx context.Context, op Op, call func(context.Context) error) error {
-			f.Logf("run %d meets its fault in %s", n, op)
-			return hook(ctx, op, call)
-		})
-		if err := s.run(f.ctx, t); err != nil {
-			f.Errorf("run %d: %v", n, err)
+	for burst := 1; burst <= 3; burst++ {
+		for n, met := 1, true; met; n++ {
+			for i := range burst {
+				t.p.calls.At(n+i, func(ctx context.Context, op Op, call func(context.Context) error) error {
+					f.Logf("run %d meets fault %d of %d in %s", n, i+1, burst, op)
+					return hook(ctx, op, call)
+				})
+			}
+			if err := s.run(f.ctx, t); err != nil {
+				f.Errorf("run %d with %d faults in a row: %v", n, burst, err)
+			}
+			f.free(t.name)
+			met = t.p.calls.Clear() < burst
 		}
-		f.free(t.name)
-		met = !t.p.calls.Clear()
 	}
 }
 
 // lateRequestAtEveryStep gives each request up before it is made, and makes it
-// when the caller has its answer: a Join or a Leave must have lost its meaning
-// by then. Other requests are just lost.
+// when it must have lost its meaning: a Join when the caller has its answer, a
+// Leave when the same session holds again. Other requests are just lost.
 func lateRequestAtEveryStep(f *fixture, s scenario) {
 	t := f.trial()
-	var mu sync.Mutex
-	var late []func()
-	t.after = func() {
-		mu.Lock()
-		calls := late
-		late = nil
-		mu.Unlock()
-		for _, call := range calls {
-			call()
-		}
-	}
+	joins, leaves := &backlog{}, &backlog{}
+	t.after = joins.make
 	for n, met := 1, true; met; n++ {
 		t.p.calls.At(n, func(ctx context.Context, op Op, call func(context.Context) error) error {
+			late := func() { _ = call(context.WithoutCancel(ctx)) }
+			switch {
+			case op == OpLeave:
+				leaves.add(late)
 			// With a network, a Join made late by the driver is another request
 			// than one that is late underway: LateJoinNeverApplies has the latter.
-			if op == OpLeave || op == OpJoin && !f.b.Networked {
-				mu.Lock()
-				defer mu.Unlock()
-				late = append(late, func() { _ = call(context.WithoutCancel(ctx)) })
+			case op == OpJoin && !f.b.Networked:
+				joins.add(late)
 			}
 			return errRequestLost
 		})
 		if err := s.run(f.ctx, t); err != nil {
 			f.Errorf("run %d: %v", n, err)
 		}
-		t.after()
 		f.free(t.name)
-		met = !t.p.calls.Clear()
+		met = t.p.calls.Clear() == 0
+		g := t.p.lock(t.name)
+		leaves.make()
+		f.alone(t.name, g.Token())
+		if err := g.Confirm(f.ctx); err != nil {
+			f.Errorf("run %d: after a late Leave of an earlier entry: %v", n, err)
+		}
+		f.release(g)
+	}
+}
+
+// A backlog is calls that are still to be made.
+type backlog struct {
+	mu    sync.Mutex
+	calls []func()
+}
+
+func (b *backlog) add(call func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.calls = append(b.calls, call)
+}
+
+// make makes the calls.
+func (b *backlog) make() {
+	b.mu.Lock()
+	calls := b.calls
+	b.calls = nil
+	b.mu.Unlock()
+	for _, call := range calls {
+		call()
 	}
 }
 

@@ -52,13 +52,23 @@ func (r *room) arrivals() []string {
 	return slices.Clone(r.visits)
 }
 
-// visit locks, enters, leaves and unlocks.
+// visit locks, enters, looks at the queue, leaves and unlocks.
 func (r *room) visit(ctx context.Context, p *peer, name, who string) error {
 	g, err := p.mutex(name).Lock(ctx)
 	if err != nil {
 		return err
 	}
 	r.enter(who, g)
+	defer r.leave(who)
+	// A visit is too short to be met by another one often: the queue shows
+	// whether it was the visitor's turn.
+	first, err := p.f.admin.Read(ctx, name, 1)
+	if err != nil {
+		return err
+	}
+	if len(first) == 0 || first[0].Token != g.Token() {
+		r.tb.Errorf("%s was let in with token %d while the queue begins with %v", who, g.Token(), brief(first))
+	}
 	r.leave(who)
 	return g.Release(ctx)
 }

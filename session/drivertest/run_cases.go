@@ -43,7 +43,7 @@ func runReturnsTheErrorOfLead(f *fixture) {
 			f.Errorf("Run returned %v, want %v", err, want)
 		}
 		if q := f.queue(name); len(q) != 0 {
-			f.Errorf("after Run the queue is %v", q)
+			f.Errorf("after Run the queue is %v", brief(q))
 		}
 	}
 	if _, ok := election.TermFrom(f.ctx); ok {
@@ -88,7 +88,7 @@ func runEndsWithItsContextAfterLead(f *fixture) {
 // runNeverOverlapsItself ends the lease again and again under a lead that is
 // slow to return.
 func runNeverOverlapsItself(f *fixture) {
-	const losses = 10
+	const losses = 20
 	p, name := f.open("p"), f.name("q")
 	var leading, terms atomic.Int32
 	var last uint64
@@ -112,7 +112,7 @@ func runNeverOverlapsItself(f *fixture) {
 			case <-time.After(f.patience):
 				f.Errorf("lead's context did not end with the lease")
 			}
-			<-time.After(moment) // slow to return
+			<-time.After(moment / 2) // slow to return
 			return nil
 		})
 	})

@@ -39,7 +39,7 @@ type trial struct {
 	name  string
 	room  *room
 
-	// after runs when an operation has returned, before what it left is checked.
+	// after runs when an operation has its outcome, before that is checked.
 	after func()
 }
 
@@ -61,9 +61,7 @@ func (t *trial) held(g *session.Grant) {
 // give gives the grant back.
 func (t *trial) give(ctx context.Context, g *session.Grant) error {
 	t.room.leave("p")
-	err := g.Release(ctx)
-	t.after()
-	return err
+	return g.Release(ctx)
 }
 
 func lockAndRelease(ctx context.Context, t *trial) error {
@@ -121,7 +119,7 @@ func campaignProclaimAndResign(ctx context.Context, t *trial) error {
 	err = term.Proclaim(ctx, "two")
 	t.after()
 	if q := t.f.queue(t.name); err == nil && (len(q) != 1 || q[0].Value != "two" || q[0].Token != term.Token()) {
-		t.f.Errorf("after the proclamation the queue is %v", q)
+		t.f.Errorf("after the proclamation the queue is %v", brief(q))
 	}
 	return errors.Join(err, t.give(ctx, term.Grant))
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -41,9 +42,10 @@ type Config struct {
 
 // A Server is an etcd server in this process, a cluster of one.
 type Server struct {
-	etcd  *embed.Etcd
-	lock  *fileutil.LockedFile
-	close sync.Once
+	etcd    *embed.Etcd
+	lock    *fileutil.LockedFile
+	close   sync.Once
+	closing atomic.Bool
 
 	mu  sync.Mutex
 	rpc []*grpc.Server
@@ -107,13 +109,13 @@ func (s *Server) configure(cfg Config) (*embed.Config, error) {
 	peers := url.URL{Scheme: "http", Host: "127.0.0.1:0"} // there are none, but etcd insists
 
 	ec := embed.NewConfig()
-	ec.Dir = cfg.Dir
+	ec.Name, ec.Dir = "fairlead", cfg.Dir
 	ec.ListenClientUrls, ec.AdvertiseClientUrls = []url.URL{clients}, []url.URL{clients}
 	ec.ListenPeerUrls, ec.AdvertisePeerUrls = []url.URL{peers}, []url.URL{peers}
 	ec.InitialCluster = ec.InitialClusterFromName(ec.Name)
 	ec.EnableGRPCGateway = false
 	ec.UnsafeNoFsync = cfg.UnsafeNoFsync
-	ec.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zapLogger(logger))
+	ec.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zapLogger(logger, &s.closing))
 	ec.ServiceRegister = func(g *grpc.Server) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -176,6 +178,7 @@ func (s *Server) Etcd() *embed.Etcd { return s.etcd }
 // would wait seconds for watches to end, which do not end by themselves.
 func (s *Server) Close() {
 	s.close.Do(func() {
+		s.closing.Store(true)
 		s.mu.Lock()
 		rpc := s.rpc
 		s.mu.Unlock()

@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -51,6 +52,9 @@ func OpenWith(ctx context.Context, u *url.URL, opts *session.Options, dial ...gr
 	t, err := parseTarget(u)
 	if err != nil {
 		return nil, err
+	}
+	if t.serverName != "" {
+		dial = append(dial, grpc.WithTransportCredentials(newExpecting(t.tls, t.serverName)))
 	}
 	// The client lives as long as this context, but making it is bounded by ctx.
 	life, cancel := context.WithCancel(context.Background())
@@ -111,7 +115,7 @@ func connect(ctx context.Context, cfg clientv3.Config) (*clientv3.Client, error)
 		}
 	}
 	if err != nil {
-		return nil, refused(ctx, cfg.Endpoints, err)
+		return nil, refused(ctx, cfg, err)
 	}
 	return c, nil
 }
@@ -129,8 +133,8 @@ func probe(ctx context.Context, c *clientv3.Client) error {
 }
 
 // refused turns what kept us from connecting into an error of the driver.
-func refused(ctx context.Context, endpoints []string, err error) error {
-	where := strings.Join(endpoints, ", ")
+func refused(ctx context.Context, cfg clientv3.Config, err error) error {
+	where := strings.Join(cfg.Endpoints, ", ")
 	switch {
 	case isMismatch(err):
 		return driver.Permanent(fmt.Errorf("no agreement on TLS with etcd at %s: %s", where, status.Convert(err).Message()))
@@ -138,8 +142,38 @@ func refused(ctx context.Context, endpoints []string, err error) error {
 		return driver.Permanent(fmt.Errorf("etcd at %s: %w", where, err))
 	case ctx.Err() != nil:
 		return fmt.Errorf("no answer from etcd at %s: %w", where, ctx.Err())
+	case isHangup(err) && speaksOther(ctx, cfg):
+		if cfg.TLS == nil {
+			return driver.Permanent(fmt.Errorf("etcd at %s speaks TLS: use etcds:// instead of etcd://", where))
+		}
+		return driver.Permanent(fmt.Errorf("etcd at %s does not speak TLS: use etcd:// instead of etcds://", where))
 	}
 	return fmt.Errorf("no connection to etcd at %s: %w", where, err)
+}
+
+// speaksOther tells whether the servers, which hang up on us without a word, do
+// so because we speak TLS to them and they do not, or the reverse: whether they
+// answer when they are asked the other way, without credentials.
+func speaksOther(ctx context.Context, cfg clientv3.Config) bool {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	other := clientv3.Config{Logger: cfg.Logger}
+	from, to := "https://", "http://"
+	if cfg.TLS == nil {
+		from, to = to, from
+		// Nothing is said on this connection that its other end must not know.
+		other.TLS = &tls.Config{InsecureSkipVerify: true}
+	}
+	for _, e := range cfg.Endpoints {
+		other.Endpoints = append(other.Endpoints, to+strings.TrimPrefix(e, from))
+	}
+	c, err := clientv3.New(other)
+	if err != nil {
+		return false
+	}
+	defer c.Close()
+	err = probe(ctx, c)
+	return err == nil || other.TLS != nil && isMismatch(err) // it may want a certificate
 }
 
 // newStore makes a store on a client, which stays the caller's.
@@ -154,10 +188,11 @@ func newStore(client *clientv3.Client, prefix string, opts *session.Options) *st
 	s := &store{
 		client:     client,
 		keys:       newKeyspace(prefix),
-		timeout:    min(max(ttl/3, time.Second), 5*time.Second),
+		timeout:    min(max(ttl, 2*time.Second), 5*time.Second),
 		logger:     logger,
 		release:    func() error { return nil },
 		identities: newIdentities(),
+		keepalives: &keepalives{client: client},
 		warned:     map[string]struct{}{},
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())

@@ -66,9 +66,8 @@
 // The leader of the cluster alone decides when a lease has run out, by its own
 // monotonic clock, and begins anew with each renewal and with each change of
 // leader. A client trusts its lease from the moment at which it sent the last
-// request that was acknowledged. Requests are bounded by a third of the TTL, at
-// least one second and at most five, so that a lost one is followed by another
-// in time.
+// request that was acknowledged. Requests are bounded by the TTL, at least two
+// seconds and at most five, so that a lost one is followed by another in time.
 //
 // # Guarantees
 //

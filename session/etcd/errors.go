@@ -19,6 +19,7 @@ var errClosed = errors.New("the etcd client is closed")
 // the driver. The request ran under a context of its own that ends with ctx or
 // when the answer is overdue.
 func (s *store) failed(ctx context.Context, op string, err error) error {
+	err = recognised(err)
 	switch {
 	case err == nil:
 		return nil
@@ -35,6 +36,21 @@ func (s *store) failed(ctx context.Context, op string, err error) error {
 		return fmt.Errorf("%s: no answer from etcd at %s within %v", op, s.where(), s.timeout)
 	}
 	return fmt.Errorf("%s: etcd at %s: %w", op, s.where(), err)
+}
+
+// recognised makes one of etcd's errors of what is its text. Where a watch is
+// cancelled, the client has the server's reason as text alone, and the server
+// has put the text of a whole gRPC status there.
+func recognised(err error) error {
+	if err == nil || isServers(rpctypes.Error(err)) {
+		return rpctypes.Error(err)
+	}
+	if _, reason, ok := strings.Cut(status.Convert(err).Message(), " desc = "); ok {
+		if e := rpctypes.Error(status.Error(codes.Unknown, reason)); isServers(e) {
+			return e
+		}
+	}
+	return err
 }
 
 // where names the endpoints.
@@ -80,21 +96,17 @@ func isOverdue(err error) bool {
 }
 
 // isMismatch tells whether no connection can come about because the two sides
-// do not agree on TLS: certificates that do not verify, a client's that is
-// missing, TLS spoken to a plain server or plain text to one with TLS. gRPC has
-// it as text only. What the other side does by closing or by falling silent is
-// not among them, as a server that is just starting or stopping does that.
+// do not agree on TLS: a certificate that does not verify, a client's that is
+// missing. gRPC has it as text only. What the other side does by hanging up or
+// by falling silent is not among them, as a server that is just starting or
+// stopping does that.
 func isMismatch(err error) bool {
 	text := status.Convert(err).Message()
-	for _, sign := range []string{
-		"x509: ",
-		"tls: ",
-		"HTTP/1.x transport connection broken: malformed HTTP", // what a server with TLS answers to plain text
-		"http2: frame too large",                               // the same, read as a frame
-	} {
-		if strings.Contains(text, sign) {
-			return true
-		}
-	}
-	return false
+	return strings.Contains(text, "x509: ") || strings.Contains(text, "tls: ")
+}
+
+// isHangup tells whether somebody accepted the connection and hung up.
+func isHangup(err error) bool {
+	text := status.Convert(err).Message()
+	return strings.Contains(text, "EOF") || strings.Contains(text, "connection reset")
 }

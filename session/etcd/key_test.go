@@ -79,7 +79,7 @@ func TestLabelsOfOthersAreTold(t *testing.T) {
 		"694d8f5a-rest":                     foreign,
 		"by hand-f1xm-" + someID + "-":      foreign,
 		"1-f1xm-" + someID + "-":            good,
-		"1-f1xm-" + someID:                  good,
+		"1-f1xm-" + someID:                  garbled,
 		"1-f1zz-" + someID + "-":            good, // letters of a later release
 		"1-f1xm":                            garbled,
 		"1-f1x-" + someID + "-":             garbled,

@@ -89,15 +89,11 @@ func (l *lease) ID() string { return leaseHex(l.id) }
 // TTL implements driver.Lease.
 func (l *lease) TTL() time.Duration { return l.ttl }
 
-// Renew implements driver.Lease. It sends a request of its own instead of using
-// the client's KeepAlive, which tells when answers came but not when the
-// requests for them were sent, and only the latter bounds what the server can
-// have begun to count.
+// Renew implements driver.Lease.
 func (l *lease) Renew(ctx context.Context) error {
 	rctx, cancel := l.s.request(ctx)
 	defer cancel()
-	_, err := l.s.client.KeepAliveOnce(rctx, l.id) // no TTL left is ErrLeaseNotFound
-	return l.s.failed(ctx, "renew the lease", err)
+	return l.s.failed(ctx, "renew the lease", l.s.keepalives.renew(l.s.ctx, rctx, l.id))
 }
 
 // Check implements driver.Lease. A session key that somebody deleted counts as

@@ -37,6 +37,7 @@ type store struct {
 	work   sync.WaitGroup // goroutines, which end with ctx and a request's timeout
 
 	identities *identities
+	keepalives *keepalives
 
 	mu     sync.Mutex
 	stream *stream

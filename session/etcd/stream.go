@@ -53,7 +53,7 @@ func (s *store) watch(ctx context.Context, key string, opts ...clientv3.OpOption
 // watchFailed is failed for what ended a watch. It sees to it that the next
 // watch has a chance: where the credentials have become stale, on a new stream.
 func (s *store) watchFailed(ctx context.Context, op string, w watching, err error) error {
-	if isStale(err) {
+	if isStale(recognised(err)) {
 		s.refreshStream(w.on)
 		err = fmt.Errorf("the watch was refused: %v", err) // no matter for the caller
 	}

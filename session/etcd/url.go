@@ -23,6 +23,7 @@ type target struct {
 	prefix         string
 	user, password string
 	tls            *tls.Config // nil for plain text
+	serverName     string      // to expect instead of each endpoint's host
 }
 
 // parameters of a URL; true for those that need TLS.
@@ -61,6 +62,7 @@ func parseTarget(u *url.URL) (target, error) {
 		if t.tls, err = readTLS(query); err != nil {
 			return t, driver.Permanent(err)
 		}
+		t.serverName = query.Get("server-name")
 	}
 	return t, nil
 }
@@ -156,7 +158,7 @@ func readUser(info *url.Userinfo, passwordFile string) (user, password string, e
 }
 
 func readTLS(query url.Values) (*tls.Config, error) {
-	cfg := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: query.Get("server-name")}
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
 	if file := query.Get("cacert"); file != "" {
 		pem, err := os.ReadFile(file)
 		if err != nil {
