@@ -1,0 +1,96 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fairlead-go/fairlead/cmd/fairlead/internal/child"
+	"github.com/fairlead-go/fairlead/session"
+	"github.com/fairlead-go/fairlead/session/driver"
+)
+
+// A task is the command to run under a grant, as lock and elect have it.
+type task struct {
+	name      string   // of the lock or election
+	args      []string // the command
+	path      string   // where it is
+	note      string
+	killAfter time.Duration
+}
+
+// register adds the flags that lock and elect share.
+func (t *task) register(cmd *cobra.Command) {
+	cmd.Flags().DurationVar(&t.killAfter, "kill-after", 0,
+		"when the lease cannot be renewed, send CMD SIGTERM this long before\n"+
+			"the deadline, at which it gets SIGKILL (default a fifth of the TTL)")
+	cmd.Flags().StringVar(&t.note, "note", "", "what this is for, shown to operators (default the name of CMD)")
+}
+
+// parse takes NAME -- CMD [ARG...] and finds the command, before anything is
+// asked of the store.
+func (t *task) parse(cmd *cobra.Command, args []string) error {
+	if cmd.ArgsLenAtDash() != 1 || len(args) < 2 {
+		return fmt.Errorf("expected a name, --, and a command: fairlead %s", cmd.Use)
+	}
+	if t.killAfter < 0 {
+		return fmt.Errorf("--kill-after %v is negative", t.killAfter)
+	}
+	t.name, t.args = args[0], args[1:]
+	if err := driver.CheckName(t.name); err != nil {
+		return err
+	}
+	if t.note == "" {
+		t.note = filepath.Base(t.args[0])
+	}
+	var err error
+	t.path, err = child.Find(t.args[0])
+	return startFailure(err)
+}
+
+// settle fixes what depends on the lease. Renewals come every third of the TTL:
+// with a longer kill-after the command would be ended between two of them.
+func (t *task) settle(cmd *cobra.Command, ttl time.Duration) error {
+	if !cmd.Flags().Changed("kill-after") {
+		t.killAfter = ttl / 5
+	}
+	if t.killAfter > ttl/3 {
+		return fmt.Errorf("--kill-after %v is more than a third of the TTL %v, so that a healthy lease would look lost: "+
+			"choose a smaller one or a larger --ttl", t.killAfter, ttl)
+	}
+	return nil
+}
+
+// run runs the command under the grant.
+func (t *task) run(g *session.Grant, d *desk) (child.Outcome, error) {
+	signals, detach := d.attach()
+	defer detach()
+	if status, yes := d.interrupted(); yes {
+		return child.Outcome{}, exit(status)
+	}
+	c := &child.Command{
+		Path: t.path, Args: t.args,
+		// Where fairlead runs under fairlead, the inner grant is the one to tell.
+		Env: child.Environment(os.Environ(),
+			"FAIRLEAD_NAME="+g.Name(),
+			"FAIRLEAD_TOKEN="+strconv.FormatUint(g.Token(), 10),
+			"FAIRLEAD_KEY="+g.Key()),
+		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
+		KillAfter: t.killAfter, Signals: signals,
+	}
+	outcome, err := c.Run(g)
+	return outcome, startFailure(err)
+}
+
+// startFailure gives the error of a command that does not start its exit status.
+func startFailure(err error) error {
+	if e, ok := errors.AsType[*child.StartError](err); ok {
+		return &exitError{status: e.Status, err: e.Err}
+	}
+	return err
+}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fairlead-go/fairlead/cmd/fairlead/internal/demo"
+)
+
+func newDemo(store *storeFlags) *cobra.Command {
+	var plant string
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Show, and check, what happens when processes die and freeze",
+		Long: `Start an etcd server and five replicas, processes of their own that elect a leader
+and queue for a lock; kill the leader, freeze the next one, show who takes over
+and when, and check from what the replicas wrote down that there never were two
+holders, that they were served in order, that fencing tokens rose, and that the
+frozen leader's late write was refused.
+
+With --store it uses that store, under names that start with demo- and a random
+suffix; $` + storeVariable + ` is not looked at, so that it meets no production store by
+accident.
+
+Exit status: 0 if everything held, 1 if a guarantee was violated, 125 if the demo
+could not be played to its end.`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			executable, err := os.Executable()
+			if err != nil {
+				return err
+			}
+			err = demo.Run(ctx, demo.Options{Executable: executable, Store: store.url, Plant: plant, Out: os.Stdout})
+			switch {
+			case errors.Is(err, demo.ErrViolated):
+				return &exitError{status: 1, err: err}
+			case ctx.Err() != nil:
+				return exit(128 + int(syscall.SIGINT))
+			}
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&plant, "plant", "", "plant a bug ("+demo.DoubleGrant+"), which the checks have to find")
+	_ = cmd.Flags().MarkHidden("plant") // fails only for a flag that does not exist
+	return cmd
+}
+
+// newReplica is the command that the demo runs five times.
+func newReplica(store *storeFlags) *cobra.Command {
+	var opts demo.ReplicaOptions
+	cmd := &cobra.Command{
+		Use:    demo.ReplicaCommand,
+		Short:  "A replica of the demo",
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			opts.Store = store.storeURL()
+			return demo.Replica(os.Stdin, opts)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&opts.Name, "name", "", "of the replica")
+	flags.StringVar(&opts.Prefix, "prefix", "", "of the names in the store")
+	flags.StringVar(&opts.Journal, "journal", "", "file to write down what happens")
+	flags.StringVar(&opts.Register, "register", "", "address of the register")
+	flags.StringVar(&opts.Plant, "plant", "", "bug to plant")
+	return cmd
+}

@@ -1,0 +1,138 @@
+package demo
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// A finding is what one check found.
+type finding struct {
+	claim      string // what must hold
+	evidence   string // how much was looked at
+	violations []string
+}
+
+// A checker judges a history.
+type checker struct {
+	h      *history
+	epoch  int64  // the demo's beginning, for messages
+	frozen string // who was frozen while it led, and
+	thawed int64  // when it went on
+}
+
+// check makes all checks.
+func (c *checker) check() []finding {
+	names := []string{leaderName, lockName}
+	return []finding{c.exclusion(names), c.order(names), c.tokens(names), c.fencing()}
+}
+
+func (c *checker) at(t int64) string {
+	return fmt.Sprintf("%.3f s", time.Duration(t-c.epoch).Seconds())
+}
+
+// exclusion: no two holders of a name at once.
+func (c *checker) exclusion(names []string) finding {
+	f := finding{claim: "never two holders at once"}
+	counts := map[string]int{}
+	for _, name := range names {
+		holds := c.h.holds(name)
+		counts[name] = len(holds)
+		if len(holds) < 2 {
+			f.violations = append(f.violations, fmt.Sprintf("the %s was held %d times: nothing was shown", name, len(holds)))
+		}
+		for i, a := range holds {
+			for _, b := range holds[i+1:] {
+				if b.from < a.to {
+					f.violations = append(f.violations, fmt.Sprintf("%s (token %d) and %s (token %d) both held the %s from %s to %s",
+						a.who, a.token, b.who, b.token, name, c.at(b.from), c.at(min(a.to, b.to))))
+				}
+			}
+		}
+	}
+	f.evidence = fmt.Sprintf("%d holds of the lock and %d terms of leadership, none overlaps another", counts[lockName], counts[leaderName])
+	return f
+}
+
+// order: first come, first served.
+func (c *checker) order(names []string) finding {
+	f := finding{claim: "first come, first served"}
+	pairs := 0
+	for _, name := range names {
+		holds := c.h.holds(name)
+		for _, p := range c.h.places(name) {
+			i := slices.IndexFunc(holds, func(h hold) bool { return h.who == p.who && h.token == p.token })
+			for _, later := range holds {
+				if later.token == p.token {
+					continue
+				}
+				if i < 0 && later.token > p.token && !c.h.left(name, p) {
+					f.violations = append(f.violations, fmt.Sprintf("%s stood in the queue for the %s with token %d, and was passed over by %s (token %d)",
+						p.who, name, p.token, later.who, later.token))
+					break
+				}
+				if i < 0 || later.asked <= p.seen {
+					continue
+				}
+				pairs++
+				if first := holds[i]; later.from < first.from || later.token < first.token {
+					f.violations = append(f.violations, fmt.Sprintf("%s was in the queue for the %s (token %d) before %s asked, but %s (token %d) was served first",
+						p.who, name, p.token, later.who, later.who, later.token))
+				}
+			}
+		}
+	}
+	if pairs == 0 {
+		f.violations = append(f.violations, "no replica was seen waiting before another one asked: nothing was shown")
+	}
+	f.evidence = fmt.Sprintf("%d pairs in which one was in the queue before the other asked, all served in that order", pairs)
+	return f
+}
+
+// tokens: they rise from grant to grant.
+func (c *checker) tokens(names []string) finding {
+	f := finding{claim: "fencing tokens rise"}
+	steps := 0
+	for _, name := range names {
+		holds := c.h.holds(name)
+		for i := 1; i < len(holds); i++ {
+			steps++
+			if a, b := holds[i-1], holds[i]; b.token <= a.token {
+				f.violations = append(f.violations, fmt.Sprintf("%s got the %s at %s with token %d, after %s had got it with token %d",
+					b.who, name, c.at(b.from), b.token, a.who, a.token))
+			}
+		}
+	}
+	if steps == 0 {
+		f.violations = append(f.violations, "nothing was granted twice: nothing was shown")
+	}
+	f.evidence = fmt.Sprintf("each of %d grants has a larger token than the one before", steps)
+	return f
+}
+
+// fencing: the register accepts no older token after a newer one, and what the
+// frozen leader wrote when it went on was such a token.
+func (c *checker) fencing() finding {
+	f := finding{claim: "the late write is refused"}
+	var newest uint64
+	accepted, late := 0, 0
+	for _, w := range c.h.writes() {
+		stale := w.Token < newest
+		newest = max(newest, w.Token)
+		switch {
+		case w.Kind == Wrote && stale:
+			f.violations = append(f.violations, fmt.Sprintf("the register accepted %s's write %d with token %d, after one with token %d", w.who, w.Serial, w.Token, newest))
+		case w.Kind == Refused && w.Token >= w.Newest:
+			f.violations = append(f.violations, fmt.Sprintf("the register refused %s's write %d, although it had seen no newer token than its %d", w.who, w.Serial, w.Token))
+		case w.Kind == Wrote:
+			accepted++
+		case w.who == c.frozen && w.At > c.thawed:
+			late++
+		}
+	}
+	if late == 0 {
+		f.violations = append(f.violations, fmt.Sprintf("%s went on at %s, but made no late write that was refused", c.frozen, c.at(c.thawed)))
+	}
+	f.evidence = fmt.Sprintf("%d writes accepted, none with an older token than before it; %s's late one refused", accepted, c.frozen)
+	return f
+}

@@ -1,0 +1,227 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/fairlead-go/fairlead/mutex"
+)
+
+func TestLockTellsTheCommandWhatItHolds(t *testing.T) {
+	const script = `echo "$FAIRLEAD_NAME"; echo "$FAIRLEAD_TOKEN"; echo "$FAIRLEAD_KEY"; env | grep -c ^FAIRLEAD_TOKEN=`
+	var last uint64
+	for range 2 {
+		p := start(t, "FAIRLEAD_NAME=x", "FAIRLEAD_TOKEN=1", "FAIRLEAD_KEY=y", "lock", "tell/it", "--", "sh", "-c", script)
+		p.expect("tell/it")
+		token, err := strconv.ParseUint(p.line(), 10, 64)
+		if err != nil || token <= last {
+			t.Errorf("token %d (%v) after %d", token, err, last)
+		}
+		last = token
+		if key := p.line(); !strings.HasPrefix(key, "tell/it/") {
+			t.Errorf("key %q", key)
+		}
+		p.expect("1")
+		p.end(0)
+	}
+}
+
+func TestLockPassesStandardInputOn(t *testing.T) {
+	p := start(t, "lock", "stdin", "--", "cat")
+	if _, err := p.stdin.Write([]byte("hello\n")); err != nil {
+		t.Fatal(err)
+	}
+	_ = p.stdin.Close()
+	if got := p.end(0); got != "hello\n" {
+		t.Errorf("cat printed %q", got)
+	}
+}
+
+func TestLockExitsWithTheStatusOfTheCommand(t *testing.T) {
+	plain := filepath.Join(t.TempDir(), "plain")
+	if err := os.WriteFile(plain, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for command, status := range map[string]int{
+		"sh -c exit":           0,
+		"false":                1,
+		"sh -c 'exit 77'":      77,
+		"sh -c 'kill -9 $$'":   128 + 9,
+		"no-such-program-here": 127,
+		plain:                  126,
+	} {
+		// The shell is only the test's: it takes the line apart.
+		p := start(t, "lock", "status", "--", "sh", "-c", "exec "+binary+" lock nested -- "+command)
+		p.end(status)
+	}
+}
+
+func TestUsageIsExplained(t *testing.T) {
+	for args, want := range map[string]string{
+		"lock":                                       "expected a name, --, and a command",
+		"lock a":                                     "expected a name, --, and a command",
+		"lock a true":                                "expected a name, --, and a command",
+		"lock a --":                                  "expected a name, --, and a command",
+		"lock a b -- true":                           "expected a name, --, and a command",
+		"lock a//b -- true":                          `part 2 of the name "a//b" is empty`,
+		"lock a --kill-after 8s -- true":             "--kill-after 8s is more than a third of the TTL 15s",
+		"lock a --kill-after -8s -- true":            "--kill-after -8s is negative",
+		"lock a --timeout -8s -- true":               "must not be negative",
+		"lock a --timeout 8s --nonblock -- true":     "nonblock timeout",
+		"lock a --conflict-exit-code 256 -- true":    "--conflict-exit-code 256",
+		"lock a --ttl -8s -- true":                   "--ttl -8s",
+		"lock a --store nowhere -- true":             "no scheme",
+		"lock a --store gopher://h -- true":          `no backend for the scheme "gopher"`,
+		"elect a -- ":                                "expected a name, --, and a command",
+		"elect . -- true":                            `part 1 of the name "." is "."`,
+		"bogus":                                      `unknown command "bogus"`,
+		"dev --listen nowhere":                       "missing port",
+		"demo --plant elephant":                      `unknown bug "elephant"`,
+		"lock a --store etcd://u:secr%zet@h -- true": "malformed",
+		"lock a --store etcd://h:1?bogus=1 -- true":  "bogus",
+	} {
+		contains(t, complains(t, statusFailure, strings.Fields(args)...), want)
+	}
+}
+
+func TestAbsentStoreIsExplainedWithoutThePassword(t *testing.T) {
+	said := complains(t, statusFailure, "FAIRLEAD_STORE=etcd://user:secret@127.0.0.1:1", "lock", "a", "--connect-timeout", "200ms", "--", "true")
+	contains(t, said, "127.0.0.1:1", "200ms", "fairlead dev")
+	if strings.Contains(said, "secret") {
+		t.Errorf("the password is in %q", said)
+	}
+}
+
+func TestNonblockGivesUpAtOnce(t *testing.T) {
+	s := open(t, store)
+	g, err := mutex.New(s, "busy").Lock(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		status int
+		args   []string
+	}{
+		{statusConflict, nil},
+		{42, []string{"--conflict-exit-code", "42"}},
+		{0, []string{"--conflict-exit-code", "0"}},
+	} {
+		args := append([]string{"lock", "busy", "--nonblock"}, append(c.args, "--", "echo", "ran")...)
+		p := start(t, args...)
+		if out := p.end(c.status); out != "" {
+			t.Errorf("the command ran: %q", out)
+		}
+		contains(t, p.stderr.String(), "the test")
+	}
+	if err := g.Release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	start(t, "lock", "busy", "--nonblock", "--", "true").end(0)
+}
+
+func TestTimeoutLeavesNothingInTheQueue(t *testing.T) {
+	s := open(t, store)
+	g, err := mutex.New(s, "slow").Lock(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	contains(t, complains(t, statusTimeout, "lock", "slow", "--timeout", "300ms", "--", "true"), "the test")
+	awaitQueue(t, s, "slow", 1, 0)
+	if err := g.Release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestLockWaitsForItsTurn(t *testing.T) {
+	s := open(t, store)
+	first := start(t, "lock", "turn", "--note", "the first", "--", "sh", "-c", "echo in; read x")
+	first.expect("in")
+	second := start(t, "lock", "turn", "--", "echo", "in")
+	if q := awaitQueue(t, s, "turn", 1, 1); q.Holders[0].Note != "the first" || q.Waiters[0].Note != "echo" {
+		t.Errorf("notes %q and %q", q.Holders[0].Note, q.Waiters[0].Note)
+	}
+	_ = first.stdin.Close()
+	first.end(1) // read met the end of the file
+	second.expect("in")
+	second.end(0)
+	awaitQueue(t, s, "turn", 0, 0)
+}
+
+func TestSignalWhileWaiting(t *testing.T) {
+	s := open(t, store)
+	g, err := mutex.New(s, "impatient").Lock(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, "lock", "impatient", "--", "true")
+	awaitQueue(t, s, "impatient", 1, 1)
+	p.signal(syscall.SIGTERM)
+	p.end(128 + 15)
+	awaitQueue(t, s, "impatient", 1, 0)
+	if err := g.Release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestSignalGoesToTheCommand(t *testing.T) {
+	s := open(t, store)
+	p := start(t, "lock", "signal", "--", "sh", "-c",
+		`trap 'echo term; read x; exit 5' TERM; trap 'echo usr1' USR1; echo ready; while :; do sleep 0.05; done`)
+	p.expect("ready")
+	p.signal(syscall.SIGUSR1)
+	p.expect("usr1")
+	p.signal(syscall.SIGTERM)
+	p.expect("term")
+	awaitQueue(t, s, "signal", 1, 0) // it is held until the command has ended
+	_ = p.stdin.Close()
+	p.end(5)
+	awaitQueue(t, s, "signal", 0, 0)
+}
+
+func TestMinHoldOutlastsTheCommand(t *testing.T) {
+	begin := time.Now()
+	start(t, "lock", "hold/short", "--min-hold", "500ms", "--", "true").end(0)
+	if d := time.Since(begin); d < 500*time.Millisecond {
+		t.Errorf("the lock was held for %v at most", d)
+	}
+
+	s := open(t, store)
+	p := start(t, "lock", "hold/long", "--min-hold", "1h", "--", "sh", "-c", "echo $$")
+	pid, err := strconv.Atoi(p.line())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for syscall.Kill(pid, 0) == nil { // until it is gone and reaped
+		if ctx.Err() != nil {
+			t.Fatal("the command does not end")
+		}
+	}
+	awaitQueue(t, s, "hold/long", 1, 0)
+	p.signal(syscall.SIGTERM) // ends it
+	p.end(0)
+	awaitQueue(t, s, "hold/long", 0, 0)
+}
+
+func TestCommandIsEndedWhenTheStoreIsGone(t *testing.T) {
+	srv, err := startServer(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer srv.Close()
+	p := start(t, "lock", "lost", "--store", srv.Endpoint(), "--ttl", "2s", "--", "sh", "-c",
+		`trap 'echo asked; exit 0' TERM; echo ready; while :; do sleep 0.05; done`)
+	p.expect("ready")
+	srv.Close()
+	p.expect("asked")
+	p.end(statusLost)
+}

@@ -1,0 +1,27 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+)
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "fairlead",
+		Short: "Fair locks and leader election between processes",
+		Long: `Fairlead runs commands under fair locks and leaderships that processes on many
+machines share through a store such as etcd.`,
+		SilenceErrors: true, // main prints them
+		SilenceUsage:  true,
+	}
+	flags := &storeFlags{}
+	flags.register(root.PersistentFlags())
+	root.AddCommand(
+		newDev(),
+		newLock(flags),
+		newElect(flags),
+		newDemo(flags),
+		newReplica(flags),
+		newVersion(),
+	)
+	return root
+}

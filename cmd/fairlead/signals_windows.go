@@ -1,0 +1,14 @@
+package main
+
+import (
+	"os"
+	"syscall"
+)
+
+var (
+	endSignals   = []os.Signal{os.Interrupt, syscall.SIGTERM}
+	otherSignals = endSignals // there are no others
+	jobSignals   []os.Signal
+)
+
+func isNoise(os.Signal) bool { return false }

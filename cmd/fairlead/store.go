@@ -1,0 +1,73 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/fairlead-go/fairlead/session"
+	_ "github.com/fairlead-go/fairlead/session/etcd"
+)
+
+const (
+	storeVariable = "FAIRLEAD_STORE"
+	defaultStore  = "etcd://127.0.0.1:2379"
+)
+
+// closeTimeout bounds how long a command that is done waits to give its lease
+// back. If it cannot, the lease expires.
+const closeTimeout = 5 * time.Second
+
+// storeFlags say which store to use, and how.
+type storeFlags struct {
+	url            string
+	ttl            time.Duration
+	connectTimeout time.Duration
+}
+
+func (f *storeFlags) register(flags *pflag.FlagSet) {
+	// The default is not given to pflag, which would show it, and with it a
+	// password in the environment, to whoever asks for help.
+	flags.StringVar(&f.url, "store", "", "URL of the store; default $"+storeVariable+", else "+defaultStore+`.
+A password given here shows in the process list: put the URL into
+$`+storeVariable+", or the password into a file named by ?password-file=")
+	flags.DurationVar(&f.ttl, "ttl", 0, "how long the store waits for a process that it does not hear from\n"+
+		"before it ends its locks and leaderships (default 15s)")
+	flags.DurationVar(&f.connectTimeout, "connect-timeout", 5*time.Second, "how long to try to reach the store")
+}
+
+func (f *storeFlags) storeURL() string { return cmp.Or(f.url, os.Getenv(storeVariable), defaultStore) }
+
+// open opens a session at the store.
+func (f *storeFlags) open(ctx context.Context, identity string) (*session.Session, error) {
+	if f.ttl < 0 || f.connectTimeout <= 0 {
+		return nil, fmt.Errorf("--ttl %v must not be negative, and --connect-timeout %v must be positive", f.ttl, f.connectTimeout)
+	}
+	limited, cancel := context.WithTimeout(ctx, f.connectTimeout)
+	defer cancel()
+	s, err := session.Open(limited, f.storeURL(), &session.Options{
+		TTL:      f.ttl,
+		Identity: identity,
+		Logger:   slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+	})
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return nil, fmt.Errorf("%w (tried for %v; no server yet? \"fairlead dev\" starts one to develop against)", err, f.connectTimeout)
+	}
+	return s, err
+}
+
+// closeSession gives everything back. Trouble is worth a line, no more: what the
+// command did is done, and the lease runs out by itself.
+func closeSession(s *session.Session) {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	if err := s.Close(ctx); err != nil {
+		fmt.Fprintf(os.Stderr, "fairlead: the lease could not be given back and will run out within %v: %v\n", s.TTL(), err)
+	}
+}
