@@ -1,0 +1,82 @@
+# `make` lists the targets; `make demo` and `make test` are the two to know.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# Build stamps need a work tree that git trusts, which the one in CI need not be.
+export GOFLAGS := $(filter-out -buildvcs=%,$(GOFLAGS)) -buildvcs=false
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+
+# integration/ is a module of its own: its dependencies stay out of users' go.sum.
+MODULES := . integration
+
+PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
+
+# Everything is compiled to see that it compiles and then thrown away:
+# without optimisation, that takes a quarter less time.
+CHECK_ONLY := -gcflags='all=-N -l'
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ## five replicas, a killed leader, a frozen one: the project at work, checked, in 40 s
+	go run ./cmd/fairlead demo
+
+.PHONY: test
+test: ## everything that CI runs: the parts deps, lint, modules, cross, integration, race
+	@scripts/parts deps lint modules cross integration race
+
+.PHONY: deps
+deps: ## install what the tests need and this machine lacks
+	@scripts/install-deps
+
+.PHONY: lint
+lint: ## gofmt, go vet, staticcheck, the shell scripts' syntax
+	@scripts/check-format
+	@for m in $(MODULES); do (set -x; cd $$m && go vet ./... && go run $(STATICCHECK) ./...); done
+
+.PHONY: modules
+modules: ## go.mod and go.sum are tidy and fit for `go install ...@VERSION`
+	@scripts/check-modules $(MODULES)
+
+.PHONY: cross
+cross: ## build for linux, darwin and windows, amd64 and arm64; vet the tests for the foreign two
+	@for p in $(PLATFORMS); do \
+		(set -x; GOOS=$${p%/*} GOARCH=$${p#*/} go build $(CHECK_ONLY) ./...); done
+	@for p in darwin/arm64 windows/amd64; do \
+		(set -x; GOOS=$${p%/*} GOARCH=$${p#*/} go vet $(CHECK_ONLY) ./...); done
+
+.PHONY: unit
+unit: ## the tests of the main module, without the race detector: quick
+	go test -p 2 -parallel 4 -timeout 5m ./...
+
+# Most tests wait for leases to run out and use no CPU meanwhile, so more of
+# them run at a time than there are CPUs.
+.PHONY: race
+race: ## the tests of the main module, with the race detector
+	go test -race -count=1 -p 2 -parallel 4 -timeout 10m ./...
+
+# One package at a time: each starts servers and clusters, which would take the
+# CPU from one another and from the leases that they keep alive.
+.PHONY: integration
+integration: ## the tests of integration/: real clusters, faults, other libraries
+	cd integration && go test -race -count=1 -p 1 -parallel 4 -timeout 15m ./...
+
+BACKEND ?= memory
+
+.PHONY: conformance
+conformance: ## the conformance suite against one store, verbosely: make conformance BACKEND=etcd
+	go test -race -count=1 -parallel 4 -timeout 10m -v -run Conformance ./session/$(BACKEND)
+
+.PHONY: bench
+bench: ## us and the peers on one server in one run: prints the table of ratios
+	cd integration && go run ./bench
+
+.PHONY: vuln
+vuln: ## govulncheck; not part of `make test`, as it asks vuln.go.dev
+	@for m in $(MODULES); do (set -x; cd $$m && go run $(GOVULNCHECK) ./...); done
