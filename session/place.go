@@ -88,14 +88,14 @@ func (t *tenure) join(ctx context.Context, c driver.Claim) (*Place, error) {
 		return nil, err
 	}
 	if err == nil {
-		p.made(v)
+		p.take(v)
 		return p, nil
 	}
 	// The outcome is unknown, even if the store gave an answer.
 	v, lookErr := t.resolve(ctx, c)
 	switch {
 	case lookErr == nil:
-		p.made(v)
+		p.take(v)
 		return p, nil
 	case errors.Is(lookErr, driver.ErrEntryGone):
 		t.remove(p)
@@ -129,8 +129,8 @@ func (t *tenure) during(ctx context.Context) (context.Context, context.CancelCau
 	return ctx, func(err error) { stop(); cancel(err) }
 }
 
-// made records that the entry exists.
-func (p *Place) made(v driver.View) {
+// take records a view from the entry, which exists.
+func (p *Place) take(v driver.View) {
 	p.t.mu.Lock()
 	defer p.t.mu.Unlock()
 	p.view, p.joined = v, true
@@ -154,7 +154,7 @@ func (p *Place) Await(ctx context.Context, on driver.Entry) error {
 	for pause := newPause(); ; {
 		v, err := wait()
 		if err == nil {
-			p.made(v)
+			p.take(v)
 			return nil
 		}
 		if stop := p.ended(ctx, inner, err); stop != nil {
@@ -232,17 +232,18 @@ func (p *Place) verify(ctx context.Context) error {
 
 // entry returns the entry as last seen.
 func (p *Place) entry() driver.Entry {
-	p.t.mu.Lock()
-	defer p.t.mu.Unlock()
-	return p.seen()
+	e, _ := p.made()
+	return e
 }
 
-// seen is entry with t.mu held.
-func (p *Place) seen() driver.Entry {
+// made returns the entry as last seen, and whether it is known to have been made.
+func (p *Place) made() (driver.Entry, bool) {
+	p.t.mu.Lock()
+	defer p.t.mu.Unlock()
 	if p.grant != nil {
-		return p.grant.entry
+		return p.grant.entry, true
 	}
-	return p.view.Me
+	return p.view.Me, p.joined
 }
 
 // Leave removes the place's entry. It returns when the entry is known to be gone
@@ -288,14 +289,10 @@ func (p *Place) remove() {
 	defer close(p.gone)
 	defer p.t.remove(p)
 	err := retry(p.t.ctx, func() error {
-		e, err := p.settled()
-		switch {
-		case errors.Is(err, driver.ErrEntryGone):
-			return nil
-		case err != nil:
-			return err
+		if e, joined := p.made(); joined {
+			return p.t.lease.Leave(p.t.ctx, e)
 		}
-		return p.t.lease.Leave(p.t.ctx, e)
+		return p.t.lease.Withdraw(p.t.ctx, p.claim)
 	})
 	switch {
 	case err == nil, errors.Is(context.Cause(p.t.ctx), ErrClosed):
@@ -305,19 +302,6 @@ func (p *Place) remove() {
 	default:
 		p.err = err
 	}
-}
-
-// settled returns the entry, after settling whether it was made if that is
-// unknown.
-func (p *Place) settled() (driver.Entry, error) {
-	p.t.mu.Lock()
-	joined, e := p.joined, p.seen()
-	p.t.mu.Unlock()
-	if joined {
-		return e, nil
-	}
-	v, err := p.t.lease.Resolve(p.t.ctx, p.claim)
-	return v.Me, err
 }
 
 // newID returns 128 random bits in hex.

@@ -78,6 +78,11 @@ type Lease interface {
 	// "not found" alone would not do, as the request may still be in flight.
 	Resolve(ctx context.Context, c Claim) (View, error)
 
+	// Withdraw settles such a Join for a caller that wants the entry no more. It
+	// returns nil when the entry is known to be gone and the Join can never
+	// take effect any more.
+	Withdraw(ctx context.Context, c Claim) error
+
 	// Wait blocks until the entry on, which is ahead of v.Me in v, has left the
 	// queue or has changed, and returns a later view. It costs the store the
 	// same whatever the length of the queue, and is not woken by what happens

@@ -17,7 +17,9 @@ var entryCases = []Case{
 	{"AdmitIsPartOfTheJoin", admitIsPartOfTheJoin},
 	{"ResolveFindsTheEntryMade", resolveFindsTheEntryMade},
 	{"JoinResolvedAsGoneNeverApplies", joinResolvedAsGoneNeverApplies},
+	{"WithdrawRemovesTheEntryForGood", withdrawRemovesTheEntryForGood},
 	{"LateJoinNeverApplies", lateJoinNeverApplies},
+	{"LateJoinOfAWithdrawnClaimNeverApplies", lateJoinOfAWithdrawnClaimNeverApplies},
 	{"StaleLeaveKeepsNewEntry", staleLeaveKeepsNewEntry},
 	{"UpdateKeepsPlaceAndToken", updateKeepsPlaceAndToken},
 	{"OvertakenUpdateHasNoEffect", overtakenUpdateHasNoEffect},
@@ -247,9 +249,47 @@ func joinResolvedAsGoneNeverApplies(f *fixture) {
 	f.alone(name, v.Me.Token)
 }
 
+func withdrawRemovesTheEntryForGood(f *fixture) {
+	h, name := f.bare(), f.name("q")
+	stays := h.join(name)
+	c := claim(name)
+	if _, err := h.Join(f.ctx, c); err != nil {
+		f.Fatalf("join: %v", err)
+	}
+	never := claim(name)
+	for range 2 { // as if the first reply had been lost
+		for _, c := range []driver.Claim{c, never} {
+			if err := h.Withdraw(f.ctx, c); err != nil {
+				f.Errorf("withdraw: %v", err)
+			}
+		}
+	}
+	for _, c := range []driver.Claim{c, never} {
+		if _, err := h.Resolve(f.ctx, c); !errors.Is(err, driver.ErrEntryGone) {
+			f.Errorf("Resolve of a claim that was withdrawn returned %v, want ErrEntryGone", err)
+		}
+	}
+	f.alone(name, stays.Me.Token)
+}
+
 // lateJoinNeverApplies lets the request of a Join arrive after Resolve said that
 // there is no entry: "not found" must have become "never".
 func lateJoinNeverApplies(f *fixture) {
+	f.lateJoin(func(h *holder, c driver.Claim) error {
+		if _, err := h.Resolve(f.ctx, c); !errors.Is(err, driver.ErrEntryGone) {
+			return fmt.Errorf("Resolve returned %v, want ErrEntryGone", err)
+		}
+		return nil
+	})
+}
+
+// lateJoinOfAWithdrawnClaimNeverApplies is the same for a caller that had given up.
+func lateJoinOfAWithdrawnClaimNeverApplies(f *fixture) {
+	f.lateJoin(func(h *holder, c driver.Claim) error { return h.Withdraw(f.ctx, c) })
+}
+
+// lateJoin lets the request of a Join arrive after the claim was settled.
+func (f *fixture) lateJoin(settle func(*holder, driver.Claim) error) {
 	h, name := f.bare(), f.name("q")
 	c := claim(name)
 	h.join(f.name("elsewhere")) // whatever a first request sets up is set up
@@ -268,12 +308,7 @@ func lateJoinNeverApplies(f *fixture) {
 	if joinErr == nil {
 		f.Fatalf("Join succeeded though its request was held back")
 	}
-	f.eventually(func() error { // the connection has to be made again first
-		if _, err := h.Resolve(f.ctx, c); !errors.Is(err, driver.ErrEntryGone) {
-			return fmt.Errorf("Resolve returned %v, want ErrEntryGone", err)
-		}
-		return nil
-	})
+	f.eventually(func() error { return settle(h, c) }) // the connection has to be made again first
 	arrive()
 	if q := f.queue(name); len(q) != 0 {
 		f.Errorf("a Join that was resolved as gone has applied: %v", brief(q))

@@ -25,6 +25,7 @@ const (
 	OpRevoke     Op = "revoke"
 	OpJoin       Op = "join"
 	OpResolve    Op = "resolve"
+	OpWithdraw   Op = "withdraw"
 	OpWait       Op = "wait"
 	OpLook       Op = "look"
 	OpUpdate     Op = "update"
@@ -134,6 +135,10 @@ func (l *lease) Resolve(ctx context.Context, c driver.Claim) (driver.View, error
 	return reply(ctx, l.hook, OpResolve, func(ctx context.Context) (driver.View, error) {
 		return l.inner.Resolve(ctx, c)
 	})
+}
+
+func (l *lease) Withdraw(ctx context.Context, c driver.Claim) error {
+	return l.hook(ctx, OpWithdraw, func(ctx context.Context) error { return l.inner.Withdraw(ctx, c) })
 }
 
 func (l *lease) Wait(ctx context.Context, v driver.View, on driver.Entry) (driver.View, error) {

@@ -128,23 +128,16 @@ func (l *lease) Resolve(ctx context.Context, c driver.Claim) (driver.View, error
 	if err != nil {
 		return driver.View{}, err
 	}
-	rctx, cancel := l.s.request(ctx)
-	defer cancel()
-	resp, err := l.s.client.Txn(rctx).If(
-		clientv3.Compare(clientv3.CreateRevision(l.key), ">", 0),
-	).Then(
-		clientv3.OpPut(l.key, "", clientv3.WithIgnoreValue(), clientv3.WithIgnoreLease()),
-		clientv3.OpGet(key, clientv3.WithKeysOnly()),
-	).Commit()
+	resp, err := l.fence(ctx, op, clientv3.OpGet(key, clientv3.WithKeysOnly()))
 	switch {
 	case errors.Is(err, rpctypes.ErrNoSpace):
-		return driver.View{}, l.expunge(ctx, op, c, key)
+		if err := l.expunge(ctx, op, c, key); err != nil {
+			return driver.View{}, err
+		}
+		return driver.View{}, fmt.Errorf("%s: %w", op, driver.ErrEntryGone)
 	case err != nil:
-		return driver.View{}, l.s.failed(ctx, op, err)
-	case !resp.Succeeded:
-		return driver.View{}, fmt.Errorf("%s: %w", op, driver.ErrLeaseGone)
+		return driver.View{}, err
 	}
-	l.advance(resp.Header.Revision)
 	l.forgetNoSpace(c)
 	kvs := rangeOf(resp, 1)
 	if len(kvs) == 0 {
@@ -153,7 +146,45 @@ func (l *lease) Resolve(ctx context.Context, c driver.Claim) (driver.View, error
 	return l.s.viewAt(ctx, c.Name, key, kvs[0].CreateRevision, resp.Header.Revision)
 }
 
-// expunge is Resolve for a server that is out of space: it refuses to move the
+// Withdraw implements driver.Lease, as Resolve, but for what it does to the
+// entry.
+func (l *lease) Withdraw(ctx context.Context, c driver.Claim) error {
+	op := fmt.Sprintf("withdraw the claim on %q", c.Name)
+	key, err := l.s.keys.entry(l.id, c)
+	if err != nil {
+		return nil // never sent
+	}
+	_, err = l.fence(ctx, op, clientv3.OpDelete(key))
+	switch {
+	case errors.Is(err, rpctypes.ErrNoSpace):
+		return l.expunge(ctx, op, c, key)
+	case err == nil:
+		l.forgetNoSpace(c)
+	}
+	return err
+}
+
+// fence moves the session key to a new epoch, and does one thing more with it.
+func (l *lease) fence(ctx context.Context, op string, more clientv3.Op) (*clientv3.TxnResponse, error) {
+	rctx, cancel := l.s.request(ctx)
+	defer cancel()
+	resp, err := l.s.client.Txn(rctx).If(
+		clientv3.Compare(clientv3.CreateRevision(l.key), ">", 0),
+	).Then(
+		clientv3.OpPut(l.key, "", clientv3.WithIgnoreValue(), clientv3.WithIgnoreLease()),
+		more,
+	).Commit()
+	switch {
+	case err != nil:
+		return nil, l.s.failed(ctx, op, err)
+	case !resp.Succeeded:
+		return nil, fmt.Errorf("%s: %w", op, driver.ErrLeaseGone)
+	}
+	l.advance(resp.Header.Revision)
+	return resp, nil
+}
+
+// expunge is Withdraw for a server that is out of space: it refuses to move the
 // epoch, which is a put, but still deletes. The entry's key is unique to the
 // claim, so it may be deleted unseen.
 //
@@ -179,7 +210,7 @@ func (l *lease) expunge(ctx context.Context, op string, c driver.Claim, key stri
 	if !l.forgetNoSpace(c) {
 		return fmt.Errorf("%s: etcd is out of space, and a late request may still apply when it has some again", op)
 	}
-	return fmt.Errorf("%s: %w", op, driver.ErrEntryGone)
+	return nil
 }
 
 // noteNoSpace remembers a Join that was answered with "no space".

@@ -18,7 +18,7 @@ type lease struct {
 	expires time.Time
 	timer   *time.Timer
 	entries map[string]*entry
-	settled map[string]bool // claims that Resolve did not find: they must not be made later
+	settled map[string]bool // claims that Resolve did not find, or that were withdrawn: they must not be made later
 }
 
 // over reports whether the lease has ended. The store's mutex is held.
@@ -124,6 +124,16 @@ func (l *lease) Resolve(ctx context.Context, c driver.Claim) (v driver.View, err
 		return nil
 	})
 	return v, err
+}
+
+func (l *lease) Withdraw(ctx context.Context, c driver.Claim) error {
+	return l.call(ctx, func() error {
+		l.settled[c.ID] = true
+		if q, at, x := l.conn.st.find(driver.Entry{Name: c.Name, ID: c.ID}); x != nil {
+			l.conn.st.remove(q, at)
+		}
+		return nil
+	})
 }
 
 func (l *lease) Look(ctx context.Context, e driver.Entry) (v driver.View, err error) {
