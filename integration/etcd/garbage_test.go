@@ -65,10 +65,10 @@ func TestKeysWithoutLeaseAreIgnoredAndLoggedOnce(t *testing.T) {
 	name, ctx := nameFor(t), bounded(t)
 	garbage := []string{
 		name + "/by-hand",
-		name + "/694d9a3c1f2e4b07", // a lease of nobody's
-		name + "/694d9a3c1f2e4b07-f1xm-0123456789abcdef0123456789abcdef-", // as one of ours looks
-		name + "/-",             //
-		name + "/ \u00e9\u2028", // printable or not
+		name + "/694d9a3c1f2e4b07",        // a lease of nobody's
+		name + "/694d9a3c1f2e4b07-f1xm-0", // as one of ours looks
+		name + "/-",                       //
+		name + "/ \u00e9\u2028",           // printable or not
 	}
 	for _, key := range garbage {
 		put(t, key, "{\"v\": \xff\x00 no JSON")

@@ -28,7 +28,8 @@
 // A lease is etcd's. Two kinds of keys hang on it:
 //
 //	PREFIX/.fairlead/v1/session/LEASE            {"identity": …}
-//	PREFIX/NAME/LEASE-f1MK-ID-INFO               the value of the claim
+//	PREFIX/NAME/LEASE-f1MK-SLOT                  ID-INFO, a newline, the value of the claim
+//	PREFIX/NAME/LEASE-f1xe-ID-INFO               the value of the claim, for elections
 //
 // LEASE is the lease's ID in hex. The first is the session key: while it is there
 // the session lives, and its mod revision is the session's epoch. The second is
@@ -37,6 +38,11 @@
 // context. The order of a queue is that of create revisions; they are the
 // tokens too. An election's proposal is the value, where "etcdctl elect -l" and
 // others look for it.
+//
+// SLOT is a small number that no other entry of the lease has in that queue. So
+// the same few keys are used again and again: etcd keeps a deleted key in its
+// index until the next compaction, and each range walks over it. An entry is
+// never told by its key alone, but by key and create revision.
 //
 // Nothing else is written under NAME/. With one key with a lease per
 // acquisition, ordered by create revision, this is how concurrency.Mutex,

@@ -100,8 +100,9 @@ func (l *lease) Update(ctx context.Context, e driver.Entry, value string) (drive
 		if len(kvs) == 0 || uint64(kvs[0].CreateRevision) != e.Token {
 			return driver.Entry{}, fmt.Errorf("%s: %w", op, driver.ErrEntryGone)
 		}
-		e.Version, e.Value = uint64(kvs[0].ModRevision), string(kvs[0].Value)
-		if e.Value == value {
+		e.Version = uint64(kvs[0].ModRevision)
+		if string(kvs[0].Value) == stored(e, value) {
+			e.Value = value
 			return e, nil
 		}
 	}
@@ -114,29 +115,46 @@ func (l *lease) updateTxn(ctx context.Context, e driver.Entry, value string) (*c
 		clientv3.Compare(clientv3.CreateRevision(e.Key), "=", int64(e.Token)),
 		clientv3.Compare(clientv3.ModRevision(e.Key), "=", int64(e.Version)),
 	).Then(
-		clientv3.OpPut(e.Key, value, clientv3.WithIgnoreLease()),
+		clientv3.OpPut(e.Key, stored(e, value), clientv3.WithIgnoreLease()),
 	).Else(
 		clientv3.OpGet(e.Key),
 	).Commit()
 }
 
+// stored returns what an entry with this value has in the store.
+func stored(e driver.Entry, value string) string {
+	if inKey(e.Kind) {
+		return value
+	}
+	return encodeValue(e.ID, e.Info, value)
+}
+
 // Leave implements driver.Lease. The delete is guarded on the token; one that is
 // retried or late finds another entry's token, or nothing, and leaves it alone.
-// An entry without a token, from Entries, has a key that was used once only.
 func (l *lease) Leave(ctx context.Context, e driver.Entry) error {
 	op := fmt.Sprintf("leave queue %q", e.Name)
+	if e.Token == 0 {
+		return l.leaveUnseen(ctx, op, e)
+	}
 	rctx, cancel := l.s.request(ctx)
 	defer cancel()
-	var err error
-	switch {
-	case e.Token != 0:
-		_, err = l.s.client.Txn(rctx).If(
-			clientv3.Compare(clientv3.CreateRevision(e.Key), "=", int64(e.Token)),
-		).Then(clientv3.OpDelete(e.Key)).Commit()
-	case e.ID != "":
-		_, err = l.s.client.Delete(rctx, e.Key)
-	default:
-		return driver.Permanent(fmt.Errorf("%s: %q has neither token nor ID: it cannot be told from another entry", op, e.Key))
+	_, err := l.s.client.Txn(rctx).If(
+		clientv3.Compare(clientv3.CreateRevision(e.Key), "=", int64(e.Token)),
+	).Then(clientv3.OpDelete(e.Key)).Commit()
+	if err == nil {
+		l.slots.free(e.Name, e.ID)
 	}
 	return l.s.failed(ctx, op, err)
+}
+
+// leaveUnseen is Leave for an entry from Entries, which has no token.
+func (l *lease) leaveUnseen(ctx context.Context, op string, e driver.Entry) error {
+	if e.ID == "" {
+		return driver.Permanent(fmt.Errorf("%s: %q has neither token nor ID: it cannot be told from another entry", op, e.Key))
+	}
+	seen, ok, err := l.leftover(ctx, op, e.Name, e.Key)
+	if err != nil || !ok || seen.ID != e.ID {
+		return err
+	}
+	return l.Leave(ctx, seen)
 }

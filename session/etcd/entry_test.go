@@ -56,7 +56,7 @@ func TestLayoutIsAsDocumented(t *testing.T) {
 
 func TestJoinFromBeforeAResolveNeverApplies(t *testing.T) {
 	p, admin := enter(t, nil), raw(t, server, "", "")
-	key := prefix(t) + "/q/" + p.ID() + "-f1xm-0123456789abcdef0123456789abcdef-"
+	key := prefix(t) + "/q/" + p.ID() + "-f1xm-0"
 	c := claim("q")
 	c.ID = "0123456789abcdef0123456789abcdef"
 	before, err := admin.Get(t.Context(), sessionKey(t, p))
@@ -213,6 +213,19 @@ func TestEntriesOfALeaseCanBeLeft(t *testing.T) {
 	if q := p.queue("a/b"); len(q) != 0 {
 		t.Errorf("the queue is %v, want it empty", q)
 	}
+
+	// An entry of ours that nobody here knows of, as after a restore of the store.
+	key := prefix(t) + "/a/b/" + p.ID() + "-f1xm-77"
+	put(t, admin, key, "0123456789abcdef0123456789abcdef-\n", leaseID(t, p))
+	entries, err = p.Entries(t.Context())
+	if err != nil || len(entries) != 1 || entries[0].ID != "0123456789abcdef0123456789abcdef" || entries[0].Key != key || entries[0].Token == 0 {
+		t.Fatalf("Entries returned %+v, %v, want the leftover", entries, err)
+	}
+	p.leave(entries[0])
+	if q := p.queue("a/b"); len(q) != 0 {
+		t.Errorf("the queue is %v, want it empty", q)
+	}
+
 	foreign, err := p.store.Read(t.Context(), "q", 0)
 	if err != nil || len(foreign) != 1 {
 		t.Fatalf("%v, %v", foreign, err)

@@ -22,43 +22,73 @@ const maxAnswered = 1000
 //	if   the session key is at the epoch we know, and the entry is not there
 //	     (with Admit: and the queue has no key that Admit has not seen)
 //	then put the entry, and read the two latest: it, and the nearest ahead
-//	else read the session key, the entry (with Admit: and the queue)
+//	else (with Admit) read the queue
 //
 // The else branch is a definite answer: nothing was written, so we may correct
 // what we believed and try again.
 func (l *lease) Join(ctx context.Context, c driver.Claim) (driver.View, error) {
-	op := fmt.Sprintf("join queue %q", c.Name)
-	key, err := l.s.keys.entry(l.id, c)
-	if err != nil {
+	if err := checkClaim(c); err != nil {
 		return driver.View{}, err
 	}
+	e := l.place(c)
+	v, err := l.join(ctx, c, e)
+	if errors.Is(err, driver.ErrRefused) {
+		l.slots.free(c.Name, c.ID)
+	}
+	return v, err
+}
+
+// An emplacement is where and how a claim's entry is made.
+type emplacement struct{ key, value string }
+
+// place gives the claim a key that no other entry has, or may still get.
+func (l *lease) place(c driver.Claim) emplacement {
+	slot := -1
+	if !inKey(c.Kind) {
+		slot = l.slots.take(c.Name, c.ID)
+	}
+	key, value := l.s.keys.entry(l.id, c, slot)
+	return emplacement{key, value}
+}
+
+// placed returns where the claim's entry is, if it was made or may still be. For
+// one that is known to be gone, or was never asked for, that is a key that no
+// entry has.
+func (l *lease) placed(c driver.Claim) emplacement {
+	slot, ok := l.slots.find(c.ID)
+	if !ok {
+		slot = -1
+	}
+	key, value := l.s.keys.entry(l.id, c, slot)
+	return emplacement{key, value}
+}
+
+func (l *lease) join(ctx context.Context, c driver.Claim, e emplacement) (driver.View, error) {
+	op := fmt.Sprintf("join queue %q", c.Name)
 	// Admit has seen all keys created up to this revision. At first we hope
 	// that there are none at all, which most often is the case or a reason to
 	// refuse.
 	var seen int64
 	for {
 		epoch := l.epoch.Load()
-		resp, err := l.joinTxn(ctx, c, key, epoch, seen)
+		resp, err := l.joinTxn(ctx, c, e, epoch, seen)
 		if err != nil {
 			l.noteNoSpace(c, err)
 			return driver.View{}, l.s.failed(ctx, op, err)
 		}
 		if resp.Succeeded {
-			return l.joined(ctx, c.Name, key, resp)
+			return l.joined(ctx, c.Name, e.key, resp)
 		}
-		sessionKVs, entryKVs := rangeOf(resp, 0), rangeOf(resp, 1)
+		v, ok, err := l.rejected(ctx, op, c, e, epoch)
 		switch {
-		case len(sessionKVs) == 0:
-			return driver.View{}, fmt.Errorf("%s: %w", op, driver.ErrLeaseGone)
-		case len(entryKVs) > 0:
-			// Ours, by its ID: the client library has sent the request twice.
-			return l.s.viewAt(ctx, c.Name, key, entryKVs[0].CreateRevision, resp.Header.Revision)
-		case l.advance(sessionKVs[0].ModRevision) != epoch:
+		case err != nil || ok:
+			return v, err
+		case l.epoch.Load() != epoch:
 			continue // somebody has resolved another claim
 		case c.Admit == nil:
 			return driver.View{}, fmt.Errorf("%s: the transaction failed for no reason that can be seen", op)
 		}
-		ahead, err := l.s.entries(c.Name, rangeOf(resp, 2))
+		ahead, err := l.s.entries(c.Name, rangeOf(resp, 0))
 		if err != nil {
 			return driver.View{}, err
 		}
@@ -69,16 +99,42 @@ func (l *lease) Join(ctx context.Context, c driver.Claim) (driver.View, error) {
 	}
 }
 
-func (l *lease) joinTxn(ctx context.Context, c driver.Claim, key string, epoch, seen int64) (*clientv3.TxnResponse, error) {
+// rejected finds out why a join was not made. It takes up a new epoch, and
+// returns the view if the entry was there already.
+func (l *lease) rejected(ctx context.Context, op string, c driver.Claim, e emplacement, epoch int64) (driver.View, bool, error) {
+	rctx, cancel := l.s.request(ctx)
+	defer cancel()
+	resp, err := l.s.client.Txn(rctx).Then(
+		clientv3.OpGet(l.key, clientv3.WithKeysOnly()),
+		clientv3.OpGet(e.key, clientv3.WithKeysOnly()),
+	).Commit()
+	if err != nil {
+		return driver.View{}, false, l.s.failed(ctx, op, err)
+	}
+	sessionKVs, entryKVs := rangeOf(resp, 0), rangeOf(resp, 1)
+	switch {
+	case len(sessionKVs) == 0:
+		return driver.View{}, false, fmt.Errorf("%s: %w", op, driver.ErrLeaseGone)
+	case len(entryKVs) > 0 && sessionKVs[0].ModRevision == epoch:
+		// Ours, unless somebody else made it: the client library has sent the
+		// request twice.
+		v, err := l.s.viewAt(ctx, c.Name, e.key, entryKVs[0].CreateRevision, resp.Header.Revision)
+		if err == nil && v.Me.ID != c.ID {
+			err = fmt.Errorf("%s: the key %s is taken by somebody else", op, e.key)
+		}
+		return v, err == nil, err
+	}
+	l.advance(sessionKVs[0].ModRevision)
+	return driver.View{}, false, nil
+}
+
+func (l *lease) joinTxn(ctx context.Context, c driver.Claim, e emplacement, epoch, seen int64) (*clientv3.TxnResponse, error) {
 	dir := l.s.keys.dir(c.Name)
 	guards := []clientv3.Cmp{
 		clientv3.Compare(clientv3.ModRevision(l.key), "=", epoch),
-		clientv3.Compare(clientv3.CreateRevision(key), "=", 0),
+		clientv3.Compare(clientv3.CreateRevision(e.key), "=", 0),
 	}
-	otherwise := []clientv3.Op{
-		clientv3.OpGet(l.key, clientv3.WithKeysOnly()),
-		clientv3.OpGet(key, clientv3.WithKeysOnly()),
-	}
+	var otherwise []clientv3.Op
 	if c.Admit != nil {
 		// True if every key of the range fulfils it, so also if there is none.
 		// An Update keeps the create revision of its entry, and one that leaves
@@ -89,7 +145,7 @@ func (l *lease) joinTxn(ctx context.Context, c driver.Claim, key string, epoch, 
 	rctx, cancel := l.s.request(ctx)
 	defer cancel()
 	return l.s.client.Txn(rctx).If(guards...).Then(
-		clientv3.OpPut(key, c.Value, clientv3.WithLease(l.id)),
+		clientv3.OpPut(e.key, e.value, clientv3.WithLease(l.id)),
 		clientv3.OpGet(dir, clientv3.WithPrefix(), byJoin(clientv3.SortDescend), clientv3.WithLimit(2)),
 	).Else(otherwise...).Commit()
 }
@@ -119,74 +175,91 @@ func (l *lease) advance(rev int64) int64 {
 // a new epoch and looks for the entry. If that is not there, it never will be: a
 // Join that is still in flight is guarded on an older epoch. Joins of other
 // claims that this overtakes notice it, take up the new epoch and try again.
-//
-// A Resolve that itself arrives late does no harm. It only moves the epoch on
-// once more, and only while the session key is there, so it revives nothing.
 func (l *lease) Resolve(ctx context.Context, c driver.Claim) (driver.View, error) {
 	op := fmt.Sprintf("resolve the claim on %q", c.Name)
-	key, err := l.s.keys.entry(l.id, c)
-	if err != nil {
-		return driver.View{}, err
+	gone := fmt.Errorf("%s: %w", op, driver.ErrEntryGone)
+	if err := checkClaim(c); err != nil {
+		return driver.View{}, gone
 	}
-	resp, err := l.fence(ctx, op, clientv3.OpGet(key, clientv3.WithKeysOnly()))
+	e := l.placed(c)
+	resp, err := l.fence(ctx, op, clientv3.OpGet(e.key, clientv3.WithKeysOnly()))
 	switch {
 	case errors.Is(err, rpctypes.ErrNoSpace):
-		if err := l.expunge(ctx, op, c, key); err != nil {
+		if err := l.expunge(ctx, op, c, e); err != nil {
 			return driver.View{}, err
 		}
-		return driver.View{}, fmt.Errorf("%s: %w", op, driver.ErrEntryGone)
+		return driver.View{}, gone
 	case err != nil:
 		return driver.View{}, err
 	}
 	l.forgetNoSpace(c)
 	kvs := rangeOf(resp, 1)
 	if len(kvs) == 0 {
-		return driver.View{}, fmt.Errorf("%s: %w", op, driver.ErrEntryGone)
+		l.slots.free(c.Name, c.ID)
+		return driver.View{}, gone
 	}
-	return l.s.viewAt(ctx, c.Name, key, kvs[0].CreateRevision, resp.Header.Revision)
+	v, err := l.s.viewAt(ctx, c.Name, e.key, kvs[0].CreateRevision, resp.Header.Revision)
+	if err == nil && v.Me.ID != c.ID {
+		return driver.View{}, gone // somebody else's
+	}
+	return v, err
 }
 
-// Withdraw implements driver.Lease, as Resolve, but for what it does to the
-// entry.
+// Withdraw implements driver.Lease. It is Resolve, but deletes the entry.
 func (l *lease) Withdraw(ctx context.Context, c driver.Claim) error {
 	op := fmt.Sprintf("withdraw the claim on %q", c.Name)
-	key, err := l.s.keys.entry(l.id, c)
-	if err != nil {
-		return nil // never sent
+	if err := checkClaim(c); err != nil {
+		return nil // never asked for
 	}
-	_, err = l.fence(ctx, op, clientv3.OpDelete(key))
+	e := l.placed(c)
+	_, err := l.fence(ctx, op, clientv3.OpDelete(e.key))
 	switch {
 	case errors.Is(err, rpctypes.ErrNoSpace):
-		return l.expunge(ctx, op, c, key)
+		return l.expunge(ctx, op, c, e)
 	case err == nil:
 		l.forgetNoSpace(c)
+		l.slots.free(c.Name, c.ID)
 	}
 	return err
 }
 
-// fence moves the session key to a new epoch, and does one thing more with it.
+// fence moves the session key to a new epoch, and does one thing more with it. It
+// is guarded on the epoch that it leaves: one that arrives late does nothing, to
+// a key that is another entry's by then least of all.
 func (l *lease) fence(ctx context.Context, op string, more clientv3.Op) (*clientv3.TxnResponse, error) {
+	for {
+		resp, err := l.fenceTxn(ctx, more)
+		if err != nil {
+			return nil, l.s.failed(ctx, op, err)
+		}
+		if resp.Succeeded {
+			l.advance(resp.Header.Revision)
+			return resp, nil
+		}
+		kvs := rangeOf(resp, 0)
+		if len(kvs) == 0 {
+			return nil, fmt.Errorf("%s: %w", op, driver.ErrLeaseGone)
+		}
+		l.advance(kvs[0].ModRevision)
+	}
+}
+
+func (l *lease) fenceTxn(ctx context.Context, more clientv3.Op) (*clientv3.TxnResponse, error) {
 	rctx, cancel := l.s.request(ctx)
 	defer cancel()
-	resp, err := l.s.client.Txn(rctx).If(
-		clientv3.Compare(clientv3.CreateRevision(l.key), ">", 0),
+	return l.s.client.Txn(rctx).If(
+		clientv3.Compare(clientv3.ModRevision(l.key), "=", l.epoch.Load()),
 	).Then(
 		clientv3.OpPut(l.key, "", clientv3.WithIgnoreValue(), clientv3.WithIgnoreLease()),
 		more,
+	).Else(
+		clientv3.OpGet(l.key, clientv3.WithKeysOnly()),
 	).Commit()
-	switch {
-	case err != nil:
-		return nil, l.s.failed(ctx, op, err)
-	case !resp.Succeeded:
-		return nil, fmt.Errorf("%s: %w", op, driver.ErrLeaseGone)
-	}
-	l.advance(resp.Header.Revision)
-	return resp, nil
 }
 
 // expunge is Withdraw for a server that is out of space: it refuses to move the
-// epoch, which is a put, but still deletes. The entry's key is unique to the
-// claim, so it may be deleted unseen.
+// epoch, which is a put, but still deletes. What it deletes is told by its value,
+// or an election's by its key: either has the claim's ID.
 //
 // That the entry is gone then does not by itself mean that it stays gone: a
 // Join in flight would be refused as long as there is no space, but perhaps
@@ -195,21 +268,22 @@ func (l *lease) fence(ctx context.Context, op string, more clientv3.Op) (*client
 // request to the cluster, or after it has applied it. Otherwise the outcome stays
 // unknown, and whoever asks again is told once there is space, or the lease has
 // ended.
-func (l *lease) expunge(ctx context.Context, op string, c driver.Claim, key string) error {
+func (l *lease) expunge(ctx context.Context, op string, c driver.Claim, e emplacement) error {
 	rctx, cancel := l.s.request(ctx)
 	defer cancel()
 	resp, err := l.s.client.Txn(rctx).If(
-		clientv3.Compare(clientv3.CreateRevision(l.key), ">", 0),
-	).Then(clientv3.OpDelete(key)).Commit()
+		clientv3.Compare(clientv3.Value(e.key), "=", e.value), // false if it is not there
+	).Then(clientv3.OpDelete(e.key)).Else(clientv3.OpGet(l.key, clientv3.WithCountOnly())).Commit()
 	switch {
 	case err != nil:
 		return l.s.failed(ctx, op, err)
-	case !resp.Succeeded:
+	case !resp.Succeeded && resp.Responses[0].GetResponseRange().Count == 0:
 		return fmt.Errorf("%s: %w", op, driver.ErrLeaseGone)
 	}
 	if !l.forgetNoSpace(c) {
 		return fmt.Errorf("%s: etcd is out of space, and a late request may still apply when it has some again", op)
 	}
+	l.slots.free(c.Name, c.ID)
 	return nil
 }
 

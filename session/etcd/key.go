@@ -58,20 +58,38 @@ func (ks keyspace) session(lease clientv3.LeaseID) string {
 	return string(ks) + sessions + leaseHex(lease)
 }
 
-// entry is the key of a claim's entry.
-func (ks keyspace) entry(lease clientv3.LeaseID, c driver.Claim) (string, error) {
-	mode, ok := modeLetters[c.Mode]
-	if !ok {
-		return "", driver.Permanent(fmt.Errorf("layout %d of etcd has no mode %q", layout, c.Mode))
+// entry is the key of a claim's entry, and the value with which it is made.
+//
+// An election's value is the proposal and nothing else, for others to read, so
+// the claim's ID and info are in the key. Other kinds have them in the value, and
+// their keys are used again: see slots.
+func (ks keyspace) entry(lease clientv3.LeaseID, c driver.Claim, slot int) (key, value string) {
+	head := fmt.Sprintf("%s%s-f%d%c%c-", ks.dir(c.Name), leaseHex(lease), layout, modeLetters[c.Mode], kindLetters[c.Kind])
+	if inKey(c.Kind) {
+		return head + c.ID + "-" + encodeInfo(c.Info), c.Value
 	}
-	kind, ok := kindLetters[c.Kind]
-	if !ok {
-		return "", driver.Permanent(fmt.Errorf("layout %d of etcd has no kind %q", layout, c.Kind))
+	return head + strconv.Itoa(slot), encodeValue(c.ID, c.Info, c.Value)
+}
+
+// inKey tells whether entries of a kind have ID and info in their key.
+func inKey(kind string) bool { return kind == "election" }
+
+// encodeValue is the value of an entry that has ID and info there.
+func encodeValue(id string, info driver.Info, value string) string {
+	return id + "-" + encodeInfo(info) + "\n" + value
+}
+
+// checkClaim tells what keeps a claim from being made here.
+func checkClaim(c driver.Claim) error {
+	switch {
+	case modeLetters[c.Mode] == 0:
+		return driver.Permanent(fmt.Errorf("layout %d of etcd has no mode %q", layout, c.Mode))
+	case kindLetters[c.Kind] == 0:
+		return driver.Permanent(fmt.Errorf("layout %d of etcd has no kind %q", layout, c.Kind))
+	case !isID(c.ID):
+		return driver.Permanent(fmt.Errorf("the claim's ID %q is not 32 hex digits", c.ID))
 	}
-	if !isID(c.ID) {
-		return "", driver.Permanent(fmt.Errorf("the claim's ID %q is not 32 hex digits", c.ID))
-	}
-	return fmt.Sprintf("%s%s-f%d%c%c-%s-%s", ks.dir(c.Name), leaseHex(lease), layout, mode, kind, c.ID, encodeInfo(c.Info)), nil
+	return nil
 }
 
 // split takes the key of an entry apart: the queue's name and the rest. It is
@@ -85,18 +103,21 @@ func (ks keyspace) split(key string) (name, base string, ok bool) {
 	return rest[:i], rest[i+1:], true
 }
 
-// A label is what the last part of an entry's key says.
+// A label is what an entry says of itself, in its key and perhaps its value.
 type label struct {
-	id   string
 	mode driver.Mode
 	kind string
-	info driver.Info
+	slot int // where the key has one, else -1
+
+	id    string
+	info  driver.Info
+	value string // what remains of the value
 }
 
-// parseLabel reads the last part of a key, whoever wrote it. ours tells whether
-// it claims to be of our making; then err says what is wrong with it, which is
+// parseKey reads the last part of a key, whoever wrote it. ours tells whether it
+// claims to be of our making; then err says what is wrong with it, which is
 // a driver.LayoutError if a newer release wrote it.
-func parseLabel(base string) (l label, ours bool, err error) {
+func parseKey(base string) (l label, ours bool, err error) {
 	lease, rest, ok := strings.Cut(base, "-")
 	if !ok || !isHex(lease) {
 		return l, false, nil
@@ -116,13 +137,45 @@ func parseLabel(base string) (l label, ours bool, err error) {
 	case len(letters) != 2:
 		return l, true, fmt.Errorf("%q does not end in one letter for the mode and one for the kind", form)
 	}
-	id, info, ok := strings.Cut(rest, "-")
-	if !ok || !isID(id) {
-		return l, true, fmt.Errorf("no ID of 32 hex digits follows %q", form)
+	l = label{mode: named(modes, letters[0]), kind: named(kinds, letters[1]), slot: -1}
+	if inKey(l.kind) {
+		l.id, l.info, err = parseID(rest)
+		return l, true, err
 	}
-	l = label{id: id, mode: named(modes, letters[0]), kind: named(kinds, letters[1])}
-	l.info, err = decodeInfo(info)
+	slot, err := strconv.ParseUint(rest, 10, 31)
+	if err != nil {
+		return l, true, fmt.Errorf("no slot follows %q", form)
+	}
+	l.slot = int(slot)
+	return l, true, nil
+}
+
+// parseEntry is parseKey for a key and its value.
+func parseEntry(base, value string) (l label, ours bool, err error) {
+	l, ours, err = parseKey(base)
+	if !ours || err != nil {
+		return l, ours, err
+	}
+	if l.value = value; l.slot < 0 {
+		return l, true, nil
+	}
+	head, rest, ok := strings.Cut(value, "\n")
+	if !ok {
+		return l, true, fmt.Errorf("the value does not begin with a line of ID and info")
+	}
+	l.value = rest
+	l.id, l.info, err = parseID(head)
 	return l, true, err
+}
+
+// parseID reads ID-INFO.
+func parseID(s string) (string, driver.Info, error) {
+	id, encoded, ok := strings.Cut(s, "-")
+	if !ok || !isID(id) {
+		return "", driver.Info{}, fmt.Errorf("%.40q does not begin with an ID of 32 hex digits", s)
+	}
+	info, err := decodeInfo(encoded)
+	return id, info, err
 }
 
 func named[T ~string](names map[byte]T, letter byte) T {
@@ -172,14 +225,14 @@ func (s *store) entry(name string, kv *mvccpb.KeyValue) (driver.Entry, bool, err
 		Mode:    driver.Exclusive,
 		Value:   string(kv.Value),
 	}
-	l, ours, err := parseLabel(base)
+	l, ours, err := parseEntry(base, e.Value)
 	switch {
 	case driver.IsPermanent(err):
 		return driver.Entry{}, false, fmt.Errorf("queue %q: %w", name, err)
 	case err != nil:
 		s.warnOnce(key, "fairlead: taking a garbled key in a queue for a foreign one", err)
 	case ours:
-		e.ID, e.Kind, e.Mode, e.Info = l.id, l.kind, l.mode, l.info
+		e.ID, e.Kind, e.Mode, e.Info, e.Value = l.id, l.kind, l.mode, l.info, l.value
 	}
 	return e, true, nil
 }

@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -29,22 +30,22 @@ func TestEntryKeySurvivesTheRoundTrip(t *testing.T) {
 	for what, info := range infos {
 		for kind := range kindLetters {
 			ks := newKeyspace("/team")
-			c := driver.Claim{Name: "billing/nightly", ID: someID, Kind: kind, Mode: driver.Exclusive, Info: info}
-			key, err := ks.entry(0x1234abcd, c)
-			if err != nil {
-				t.Fatalf("%s: %v", what, err)
-			}
+			c := driver.Claim{Name: "billing/nightly", ID: someID, Kind: kind, Mode: driver.Exclusive, Info: info, Value: "a\nb"}
+			key, value := ks.entry(0x1234abcd, c, 7)
 			name, base, ok := ks.split(key)
 			if !ok || name != c.Name {
 				t.Fatalf("%s: split(%q) = %q, %v", what, key, name, ok)
 			}
-			l, ours, err := parseLabel(base)
+			l, ours, err := parseEntry(base, value)
 			if err != nil || !ours {
-				t.Fatalf("%s: parseLabel(%q): ours %v, %v", what, base, ours, err)
+				t.Fatalf("%s: parseEntry(%q, %q): ours %v, %v", what, base, value, ours, err)
 			}
 			if l.id != c.ID || l.kind != kind || l.mode != c.Mode || !l.info.Since.Equal(info.Since) ||
-				l.info.Note != info.Note || !l.info.Trace.Equal(info.Trace) {
-				t.Errorf("%s: parseLabel(%q) = %+v", what, base, l)
+				l.info.Note != info.Note || !l.info.Trace.Equal(info.Trace) || l.value != c.Value {
+				t.Errorf("%s: parseEntry(%q, %q) = %+v", what, base, value, l)
+			}
+			if inKey(kind) != (l.slot == -1) || inKey(kind) != (value == c.Value) {
+				t.Errorf("%s: %s = %q has slot %d", what, key, value, l.slot)
 			}
 		}
 	}
@@ -56,8 +57,8 @@ func TestClaimThatTheLayoutCannotExpressIsRefused(t *testing.T) {
 		"kind": {ID: someID, Kind: "barrier", Mode: driver.Exclusive},
 		"ID":   {ID: "short", Kind: "mutex", Mode: driver.Exclusive},
 	} {
-		if key, err := newKeyspace("").entry(1, c); !driver.IsPermanent(err) {
-			t.Errorf("%s: entry returned %q, %v, want a permanent error", what, key, err)
+		if err := checkClaim(c); !driver.IsPermanent(err) {
+			t.Errorf("%s: checkClaim returned %v, want a permanent error", what, err)
 		}
 	}
 }
@@ -77,23 +78,28 @@ func TestLabelsOfOthersAreTold(t *testing.T) {
 		"694d8f5a-f":                        foreign,
 		"694d8f5a-fx":                       foreign,
 		"694d8f5a-rest":                     foreign,
-		"by hand-f1xm-" + someID + "-":      foreign,
-		"1-f1xm-" + someID + "-":            good,
-		"1-f1xm-" + someID:                  garbled,
-		"1-f1zz-" + someID + "-":            good, // letters of a later release
+		"by hand-f1xm-0":                    foreign,
+		"1-f1xm-0":                          good,
+		"1-f1xm-12":                         good,
+		"1-f1zz-0":                          good, // letters of a later release
+		"1-f1xe-" + someID + "-":            good,
 		"1-f1xm":                            garbled,
-		"1-f1x-" + someID + "-":             garbled,
-		"1-f1xme-" + someID + "-":           garbled,
-		"1-f1xm-" + someID[1:] + "-":        garbled,
-		"1-f1xm-" + someID + "-!":           garbled,
-		"1-f1xm-" + someID + "-bg":          garbled, // a field cut short
-		"1-f0xm-" + someID + "-":            garbled,
-		"1-f2xm-" + someID + "-":            newer,
+		"1-f1xm--1":                         garbled,
+		"1-f1xm-99999999999":                garbled,
+		"1-f1xm-" + someID + "-":            garbled,
+		"1-f1x-0":                           garbled,
+		"1-f1xme-0":                         garbled,
+		"1-f1xe-" + someID:                  garbled,
+		"1-f1xe-" + someID[1:] + "-":        garbled,
+		"1-f1xe-" + someID + "-!":           garbled,
+		"1-f1xe-" + someID + "-bg":          garbled, // a field cut short
+		"1-f0xm-0":                          garbled,
+		"1-f2xm-0":                          newer,
 		"1-f2":                              newer,
 		"1-f12anything at all":              newer,
 		"1-f99999999999999999999xm-" + "ff": foreign, // no version number
 	} {
-		_, ours, err := parseLabel(base)
+		_, ours, err := parseEntry(base, someID+"-\nvalue")
 		got := good
 		switch {
 		case driver.IsPermanent(err):
@@ -104,8 +110,47 @@ func TestLabelsOfOthersAreTold(t *testing.T) {
 			got = foreign
 		}
 		if got != want {
-			t.Errorf("parseLabel(%q): %s, want %s (%v)", base, got, want, err)
+			t.Errorf("parseEntry(%q): %s, want %s (%v)", base, got, want, err)
 		}
+	}
+}
+
+func TestGarbledValuesAreTold(t *testing.T) {
+	for _, value := range []string{"", "\n", "value", someID, someID + "-", someID + "\n", someID + "-!\n", someID[1:] + "-\n"} {
+		if l, ours, err := parseEntry("1-f1xm-0", value); !ours || err == nil {
+			t.Errorf("parseEntry of the value %q: %+v", value, l)
+		}
+	}
+}
+
+func TestSlotIsOneEntrysAtATime(t *testing.T) {
+	s := newSlots()
+	held := map[int]string{}
+	for i := range 100 {
+		id := fmt.Sprint(i)
+		slot := s.take("q", id)
+		if held[slot] != "" || s.take("q", id) != slot || s.owner("q", slot) != id {
+			t.Fatalf("slot %d of %s is taken by %q", slot, id, held[slot])
+		}
+		held[slot] = id
+		if i >= 10 { // ten at a time
+			gone := fmt.Sprint(i - 10)
+			slot, _ := s.find(gone)
+			s.free("q", gone)
+			s.free("q", gone) // late, or retried
+			delete(held, slot)
+		}
+	}
+	for slot := range held {
+		if slot > 20 {
+			t.Errorf("slot %d is in use though few are", slot)
+		}
+	}
+	for _, id := range held {
+		s.free("q", id)
+	}
+	if len(s.used) != 0 || len(s.of) != 0 {
+		t.Errorf("left behind: %v %v", s.used, s.of)
 	}
 }
 
@@ -137,9 +182,10 @@ func quietStore() *store {
 
 func FuzzEntry(f *testing.F) {
 	for _, base := range []string{
-		"694d8f5a", "1-f1xm-" + someID + "-", "1-f2xm", "1-f1xm-" + someID + "-cwIBAg", "a/b", "1-f1xm-" + someID + "-bv8", "-f1-", "1-f",
+		"694d8f5a", "1-f1xm-0", "1-f2xm", "1-f1xe-" + someID + "-cwIBAg", "a/b", "1-f1xe-" + someID + "-bv8", "-f1-", "1-f",
 	} {
 		f.Add(base, int64(7), []byte("value"))
+		f.Add(base, int64(7), []byte(someID+"-cwIBAg\nvalue"))
 	}
 	f.Fuzz(func(t *testing.T, base string, lease int64, value []byte) {
 		s := quietStore()
@@ -154,7 +200,7 @@ func FuzzEntry(f *testing.F) {
 			if lease != 0 && !strings.Contains(base, "/") {
 				t.Errorf("the leased key %q is no entry: nobody would wait for it", base)
 			}
-		case e.Token != 3 || e.Version != 4 || e.Value != string(value) || e.Key != string(kv.Key) || e.Mode == "":
+		case e.Token != 3 || e.Version != 4 || !strings.HasSuffix(string(value), e.Value) || e.Key != string(kv.Key) || e.Mode == "":
 			t.Errorf("entry of %q: %+v", base, e)
 		case e.ID != "" && !isID(e.ID):
 			t.Errorf("entry of %q has the ID %q", base, e.ID)

@@ -28,6 +28,8 @@ type lease struct {
 	// Resolve can apply after it.
 	epoch atomic.Int64
 
+	slots *slots
+
 	mu       sync.Mutex
 	answered map[string]struct{} // see noSpace
 }
@@ -47,6 +49,7 @@ func (s *store) Grant(ctx context.Context, spec driver.Spec) (driver.Lease, time
 		ttl:      time.Duration(granted.TTL) * time.Second,
 		key:      s.keys.session(granted.ID),
 		identity: spec.Identity,
+		slots:    newSlots(),
 		answered: map[string]struct{}{},
 	}
 	// Making the session key takes a round trip in which the lease ages, so it
@@ -144,8 +147,9 @@ func (l *lease) Revoke(ctx context.Context) error {
 	return l.s.failed(ctx, "revoke the lease", err)
 }
 
-// Entries implements driver.Lease. Tokens are missing: an entry of ours has a key
-// of its own, which is enough to leave.
+// Entries implements driver.Lease. Of an entry whose key has a slot, the slot's
+// owner is the one that was meant; where it has none, the entry is left over, and
+// is read to see whose it is.
 func (l *lease) Entries(ctx context.Context) ([]driver.Entry, error) {
 	const op = "list the lease's entries"
 	rctx, cancel := l.s.request(ctx)
@@ -163,11 +167,32 @@ func (l *lease) Entries(ctx context.Context) ([]driver.Entry, error) {
 		if !ok {
 			continue
 		}
-		if lb, ours, err := parseLabel(base); ours && err == nil {
-			entries = append(entries, driver.Entry{
-				Name: name, Key: string(k), ID: lb.id, Lease: l.ID(), Kind: lb.kind, Mode: lb.mode, Info: lb.info,
-			})
+		lb, ours, err := parseKey(base)
+		if !ours || err != nil {
+			continue
 		}
+		e := driver.Entry{Name: name, Key: string(k), ID: lb.id, Lease: l.ID(), Kind: lb.kind, Mode: lb.mode, Info: lb.info}
+		if lb.slot >= 0 {
+			e.ID = l.slots.owner(name, lb.slot)
+		}
+		if e.ID == "" {
+			if e, ok, err = l.leftover(ctx, op, name, e.Key); err != nil {
+				return nil, err
+			} else if !ok {
+				continue
+			}
+		}
+		entries = append(entries, e)
 	}
 	return entries, nil
+}
+
+// leftover reads an entry of ours that nobody here knows of.
+func (l *lease) leftover(ctx context.Context, op, name, key string) (driver.Entry, bool, error) {
+	resp, err := l.s.get(ctx, op, key)
+	if err != nil || len(resp.Kvs) == 0 {
+		return driver.Entry{}, false, err
+	}
+	e, ok, err := l.s.entry(name, resp.Kvs[0])
+	return e, ok && e.ID != "", err
 }

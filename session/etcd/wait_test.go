@@ -205,3 +205,21 @@ func TestWaitEndsWithTheClient(t *testing.T) {
 		t.Errorf("Wait on a closed store returned %v", w.err)
 	}
 }
+
+// etcd keeps deleted keys in its index until it compacts: a name that is locked
+// again and again must do with few.
+func TestABusyNameDoesWithFewKeys(t *testing.T) {
+	a, b := enter(t, nil), enter(t, nil)
+	keys := map[string]bool{}
+	holds := a.join("q").Me
+	for range 200 { // one holds, one waits, in turn
+		next := b.join("q").Me
+		keys[holds.Key] = true
+		a.leave(holds)
+		a, b, holds = b, a, next
+	}
+	a.leave(holds)
+	if len(keys) > 16 {
+		t.Errorf("%d keys were used by two sessions, one entry each at a time", len(keys))
+	}
+}
