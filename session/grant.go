@@ -153,7 +153,8 @@ func (g *Grant) Update(ctx context.Context, value string) error {
 	inner, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(g.ctx, cancel)()
-	for pause := newPause(); ; {
+	var pause pause
+	for {
 		if err := g.Check(); err != nil {
 			return err
 		}

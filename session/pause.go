@@ -9,21 +9,29 @@ import (
 	"github.com/cenkalti/backoff/v4"
 )
 
-// pause spaces out attempts: 25 ms at first, then longer, up to 2 s.
-type pause struct{ backoff.BackOff }
+// pause spaces out attempts: 25 ms at first, then longer, up to 2 s. The zero
+// value is ready to use.
+type pause struct{ backoff backoff.BackOff }
 
-func newPause() pause {
-	return pause{backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(25*time.Millisecond),
-		backoff.WithMaxInterval(2*time.Second),
-		backoff.WithMaxElapsedTime(0),
-	)}
+// next returns how long to wait before the next attempt.
+func (p *pause) next() time.Duration {
+	if p.backoff == nil { // most often the first attempt succeeds
+		p.backoff = backoff.NewExponentialBackOff(
+			backoff.WithInitialInterval(25*time.Millisecond),
+			backoff.WithMaxInterval(2*time.Second),
+			backoff.WithMaxElapsedTime(0),
+		)
+	}
+	return p.backoff.NextBackOff()
 }
+
+// reset makes the next wait a short one.
+func (p *pause) reset() { p.backoff = nil }
 
 // wait sleeps until the next attempt is due. It fails with ctx's error when
 // that ends first.
-func (p pause) wait(ctx context.Context) error {
-	t := time.NewTimer(p.NextBackOff())
+func (p *pause) wait(ctx context.Context) error {
+	t := time.NewTimer(p.next())
 	defer t.Stop()
 	select {
 	case <-ctx.Done():

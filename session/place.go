@@ -6,7 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fairlead-go/fairlead/session/driver"
@@ -36,9 +36,9 @@ type Place struct {
 	displaced error  // somebody removed the entry
 	wake      context.CancelCauseFunc
 
-	leave sync.Once
-	gone  chan struct{} // closed when the entry is known to be gone, or given up
-	err   error         // valid when gone is closed
+	leaving atomic.Bool   // somebody sees to the removal of the entry
+	gone    chan struct{} // closed when the entry is known to be gone, or given up
+	err     error         // valid when gone is closed
 }
 
 // Join appends an entry to the queue c.Name and returns the place; the ID is
@@ -51,7 +51,8 @@ type Place struct {
 // adopts it or makes sure that it never appears. Where Join fails, what it may
 // have left in the store is removed, in the background if need be.
 func (s *Session) Join(ctx context.Context, c driver.Claim) (*Place, error) {
-	for pause := newPause(); ; {
+	var pause pause
+	for {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
@@ -108,7 +109,8 @@ func (t *tenure) join(ctx context.Context, c driver.Claim) (*Place, error) {
 // resolve settles a Join of unknown outcome, trying until it knows, as in
 // driver.Lease.Resolve.
 func (t *tenure) resolve(ctx context.Context, c driver.Claim) (driver.View, error) {
-	for pause := newPause(); ; {
+	var pause pause
+	for {
 		v, err := t.lease.Resolve(ctx, c)
 		switch {
 		case err == nil, errors.Is(err, driver.ErrEntryGone), driver.IsPermanent(err):
@@ -151,7 +153,8 @@ func (p *Place) Await(ctx context.Context, on driver.Entry) error {
 	}
 	defer func() { _ = p.interruptible(nil) }()
 	wait := func() (driver.View, error) { return p.t.lease.Wait(inner, p.view, on) }
-	for pause := newPause(); ; {
+	var pause pause
+	for {
 		v, err := wait()
 		if err == nil {
 			p.take(v)
@@ -249,7 +252,14 @@ func (p *Place) made() (driver.Entry, bool) {
 // Leave removes the place's entry. It returns when the entry is known to be gone
 // or when ctx ends; the removal goes on in the background then.
 func (p *Place) Leave(ctx context.Context) error {
-	p.depart()
+	if p.leaving.CompareAndSwap(false, true) {
+		// Most often the first attempt does it, and needs no goroutine.
+		if p.removeNow(ctx) {
+			p.left(nil)
+		} else {
+			p.removeLater()
+		}
+	}
 	select {
 	case <-p.gone:
 		return p.err
@@ -275,33 +285,59 @@ func (p *Place) Abandon() {
 	}
 }
 
-// depart starts the removal of the entry, once. It is tried until it is known
-// to have happened; when the tenure ends before, the entry goes with the lease.
+// depart starts the removal of the entry, unless somebody has.
 func (p *Place) depart() {
-	p.leave.Do(func() {
-		if !p.t.s.background(p.remove) {
-			close(p.gone)
-		}
-	})
+	if p.leaving.CompareAndSwap(false, true) {
+		p.removeLater()
+	}
 }
 
-func (p *Place) remove() {
-	defer close(p.gone)
-	defer p.t.remove(p)
-	err := retry(p.t.ctx, func() error {
-		if e, joined := p.made(); joined {
-			return p.t.lease.Leave(p.t.ctx, e)
-		}
-		return p.t.lease.Withdraw(p.t.ctx, p.claim)
-	})
-	switch {
-	case err == nil, errors.Is(context.Cause(p.t.ctx), ErrClosed):
-		// Close has ended the lease, or says itself that it could not.
-	case p.t.ctx.Err() != nil:
-		p.err = fmt.Errorf("%w, before the store acknowledged the removal of the entry", context.Cause(p.t.ctx))
-	default:
-		p.err = err
+// removeNow makes one attempt at the removal, and tells whether it succeeded.
+func (p *Place) removeNow(ctx context.Context) bool {
+	if ctx.Err() != nil {
+		return false
 	}
+	if ctx.Done() == nil {
+		return p.withdraw(p.t.ctx) == nil
+	}
+	inner, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(p.t.ctx, cancel)()
+	return p.withdraw(inner) == nil
+}
+
+// removeLater removes the entry in the background. It is tried until it is known
+// to have happened; when the tenure ends before, the entry goes with the lease.
+func (p *Place) removeLater() {
+	started := p.t.s.background(func() {
+		err := retry(p.t.ctx, func() error { return p.withdraw(p.t.ctx) })
+		switch {
+		case err == nil:
+		case errors.Is(context.Cause(p.t.ctx), ErrClosed):
+			err = nil // Close has ended the lease, or says itself that it could not
+		case p.t.ctx.Err() != nil:
+			err = fmt.Errorf("%w, before the store acknowledged the removal of the entry", context.Cause(p.t.ctx))
+		}
+		p.left(err)
+	})
+	if !started {
+		p.left(nil)
+	}
+}
+
+// withdraw tries once to remove the entry, which may not have been made.
+func (p *Place) withdraw(ctx context.Context) error {
+	if e, joined := p.made(); joined {
+		return p.t.lease.Leave(ctx, e)
+	}
+	return p.t.lease.Withdraw(ctx, p.claim)
+}
+
+// left ends the place. It is called once, by whoever saw to the removal.
+func (p *Place) left(err error) {
+	p.err = err
+	p.t.remove(p)
+	close(p.gone)
 }
 
 // newID returns 128 random bits in hex.

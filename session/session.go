@@ -173,7 +173,8 @@ func (s *Session) retire(t *tenure) {
 
 // renew takes a new lease, trying until Close begins.
 func (s *Session) renew() *tenure {
-	for pause := newPause(); ; {
+	var pause pause
+	for {
 		t, err := s.grant(s.ctx)
 		if err == nil {
 			return t

@@ -187,7 +187,7 @@ func (t *tenure) keep() {
 	renewal, expiry := time.NewTimer(t.interval()), time.NewTimer(0)
 	defer renewal.Stop()
 	defer expiry.Stop()
-	pause := newPause()
+	var pause pause
 	for underWay := 0; ; {
 		select {
 		case <-t.ctx.Done():
@@ -210,9 +210,9 @@ func (t *tenure) keep() {
 		case err := <-answers:
 			underWay--
 			if err != nil {
-				renewal.Reset(min(pause.NextBackOff(), t.interval()))
+				renewal.Reset(min(pause.next(), t.interval()))
 			} else {
-				pause.Reset()
+				pause.reset()
 			}
 		}
 	}
@@ -278,14 +278,15 @@ func (t *tenure) extend(sent window) error {
 
 // watch learns of an end of the lease that the store, or an operator, decided.
 func (t *tenure) watch() {
-	for pause := newPause(); ; {
+	var pause pause
+	for {
 		start := time.Now()
 		err := t.lease.Watch(t.ctx)
 		if errors.Is(err, driver.ErrLeaseGone) {
 			_ = t.lose(lost("the lease was ended at the store"))
 		}
 		if time.Since(start) > t.lease.TTL() {
-			pause.Reset()
+			pause.reset()
 		}
 		if pause.wait(t.ctx) != nil {
 			return
@@ -398,7 +399,8 @@ func (t *tenure) rest(ctx context.Context) bool {
 // retry calls f until it succeeds, the lease turns out to be gone, which is what
 // f was to achieve, trying again is no use, or ctx ends.
 func retry(ctx context.Context, f func() error) error {
-	for pause := newPause(); ; {
+	var pause pause
+	for {
 		err := f()
 		switch {
 		case err == nil, errors.Is(err, driver.ErrLeaseGone):

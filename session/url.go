@@ -125,7 +125,7 @@ func parseURL(raw string) (*url.URL, error) {
 
 // retryUntil calls f until it succeeds, fails for good, or ctx ends.
 func retryUntil[T any](ctx context.Context, f func() (T, error)) (T, error) {
-	pause := newPause()
+	var pause pause
 	for {
 		v, err := f()
 		if err == nil || driver.IsPermanent(err) {

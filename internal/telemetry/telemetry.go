@@ -126,8 +126,13 @@ func errorType(err error) string {
 	}
 }
 
-func (t *Telemetry) attributes(s Subject) trace.SpanStartEventOption {
-	return trace.WithAttributes(keyName.String(s.Name), keyKind.String(s.Kind), keyMode.String(s.Mode), t.backend, t.identity)
+// start starts a span. Its attributes are made only where somebody records it.
+func (t *Telemetry) start(ctx context.Context, name string, s Subject) (context.Context, trace.Span) {
+	ctx, span := t.tracer.Start(ctx, name)
+	if span.IsRecording() {
+		span.SetAttributes(keyName.String(s.Name), keyKind.String(s.Kind), keyMode.String(s.Mode), t.backend, t.identity)
+	}
+	return ctx, span
 }
 
 // An Acquisition is a span from asking to the grant.
@@ -141,7 +146,7 @@ type Acquisition struct {
 
 // Acquire starts a span "acquire KIND"; the context carries it.
 func (t *Telemetry) Acquire(ctx context.Context, s Subject) (context.Context, *Acquisition) {
-	ctx, span := t.tracer.Start(ctx, "acquire "+s.Kind, t.attributes(s))
+	ctx, span := t.start(ctx, "acquire "+s.Kind, s)
 	return ctx, &Acquisition{t: t, s: s, span: span, start: time.Now()}
 }
 
@@ -162,7 +167,9 @@ func (a *Acquisition) End(ctx context.Context, outcome string, err error) {
 	if a.waiting {
 		a.t.waiters.Add(ctx, -1, a.t.set(a.s, "", nil))
 	}
-	a.t.acquire.Record(ctx, time.Since(a.start).Seconds(), a.t.set(a.s, outcome, err))
+	if a.t.acquire.Enabled(ctx) {
+		a.t.acquire.Record(ctx, time.Since(a.start).Seconds(), a.t.set(a.s, outcome, err))
+	}
 	if a.span.IsRecording() {
 		a.span.SetAttributes(keyOutcome.String(outcome))
 		fail(a.span, err)
@@ -176,16 +183,21 @@ type Holding struct {
 	s     Subject
 	span  trace.Span
 	start time.Time
+
+	counted bool // in the number of grants that are held
 }
 
 // Hold starts a span "hold KIND"; the context carries it.
 func (t *Telemetry) Hold(ctx context.Context, s Subject, token uint64) (context.Context, *Holding) {
-	ctx, span := t.tracer.Start(ctx, "hold "+s.Kind, t.attributes(s))
+	ctx, span := t.start(ctx, "hold "+s.Kind, s)
 	if span.IsRecording() {
 		span.SetAttributes(keyToken.Int64(int64(token)))
 	}
-	t.held.Add(ctx, 1, t.set(s, "", nil))
-	return ctx, &Holding{t: t, s: s, span: span, start: time.Now()}
+	counted := t.held.Enabled(ctx)
+	if counted {
+		t.held.Add(ctx, 1, t.set(s, "", nil))
+	}
+	return ctx, &Holding{t: t, s: s, span: span, start: time.Now(), counted: counted}
 }
 
 // End ends the span; lost is nil when the grant was released.
@@ -196,8 +208,10 @@ func (h *Holding) End(lost error) {
 		outcome = "lost"
 		h.t.lost.Add(ctx, 1, h.t.set(h.s, "", nil))
 	}
-	h.t.held.Add(ctx, -1, h.t.set(h.s, "", nil))
-	h.t.hold.Record(ctx, time.Since(h.start).Seconds(), h.t.set(h.s, outcome, nil))
+	if h.counted {
+		h.t.held.Add(ctx, -1, h.t.set(h.s, "", nil))
+		h.t.hold.Record(ctx, time.Since(h.start).Seconds(), h.t.set(h.s, outcome, nil))
+	}
 	if h.span.IsRecording() {
 		h.span.SetAttributes(keyOutcome.String(outcome))
 		fail(h.span, lost)

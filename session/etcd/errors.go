@@ -90,9 +90,14 @@ func isServers(err error) bool {
 	return ok
 }
 
+// isOverdue tells whether we stopped waiting for the answer to a request, whose
+// caller still waits.
 func isOverdue(err error) bool {
-	return errors.Is(err, context.DeadlineExceeded) ||
-		!isServers(err) && status.Code(err) == codes.DeadlineExceeded
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return true
+	}
+	code := status.Code(err)
+	return !isServers(err) && (code == codes.DeadlineExceeded || code == codes.Canceled)
 }
 
 // isMismatch tells whether no connection can come about because the two sides
@@ -110,3 +115,7 @@ func isHangup(err error) bool {
 	text := status.Convert(err).Message()
 	return strings.Contains(text, "EOF") || strings.Contains(text, "connection reset")
 }
+
+// quoted quotes a name for an error, without the cost of doing it well: most
+// often there is no error.
+func quoted(name string) string { return `"` + name + `"` }

@@ -52,7 +52,7 @@ func (s *store) Identify(ctx context.Context, e driver.Entry) (string, error) {
 	if err != nil {
 		return "", driver.Permanent(fmt.Errorf("identify the owner of %q: %q is no lease: %w", e.Key, e.Lease, err))
 	}
-	resp, err := s.get(ctx, fmt.Sprintf("identify the owner of %q", e.Key), s.keys.session(id))
+	resp, err := s.get(ctx, "identify the owner of "+quoted(e.Key), s.keys.session(id))
 	if err != nil {
 		return "", err
 	}

@@ -21,7 +21,7 @@ const maxAnswered = 1000
 //
 //	if   the session key is at the epoch we know, and the entry is not there
 //	     (with Admit: and the queue has no key that Admit has not seen)
-//	then put the entry, and read the two latest: it, and the nearest ahead
+//	then read the latest key, the nearest ahead, and put the entry
 //	else (with Admit) read the queue
 //
 // The else branch is a definite answer: nothing was written, so we may correct
@@ -43,11 +43,7 @@ type emplacement struct{ key, value string }
 
 // place gives the claim a key that no other entry has, or may still get.
 func (l *lease) place(c driver.Claim) emplacement {
-	slot := -1
-	if !inKey(c.Kind) {
-		slot = l.slots.take(c.Name, c.ID)
-	}
-	key, value := l.s.keys.entry(l.id, c, slot)
+	key, value := l.s.keys.entry(l.id, c, l.slots.take(c.Name, c.ID, !inKey(c.Kind)))
 	return emplacement{key, value}
 }
 
@@ -55,16 +51,12 @@ func (l *lease) place(c driver.Claim) emplacement {
 // one that is known to be gone, or was never asked for, that is a key that no
 // entry has.
 func (l *lease) placed(c driver.Claim) emplacement {
-	slot, ok := l.slots.find(c.ID)
-	if !ok {
-		slot = -1
-	}
-	key, value := l.s.keys.entry(l.id, c, slot)
+	key, value := l.s.keys.entry(l.id, c, l.slots.find(c.ID))
 	return emplacement{key, value}
 }
 
 func (l *lease) join(ctx context.Context, c driver.Claim, e emplacement) (driver.View, error) {
-	op := fmt.Sprintf("join queue %q", c.Name)
+	op := "join queue " + quoted(c.Name)
 	// Admit has seen all keys created up to this revision. At first we hope
 	// that there are none at all, which most often is the case or a reason to
 	// refuse.
@@ -77,7 +69,7 @@ func (l *lease) join(ctx context.Context, c driver.Claim, e emplacement) (driver
 			return driver.View{}, l.s.failed(ctx, op, err)
 		}
 		if resp.Succeeded {
-			return l.joined(ctx, c.Name, e.key, resp)
+			return l.joined(ctx, c, e, resp)
 		}
 		v, ok, err := l.rejected(ctx, op, c, e, epoch)
 		switch {
@@ -122,6 +114,7 @@ func (l *lease) rejected(ctx context.Context, op string, c driver.Claim, e empla
 		if err == nil && v.Me.ID != c.ID {
 			err = fmt.Errorf("%s: the key %s is taken by somebody else", op, e.key)
 		}
+		l.slots.made(c.ID, v.Me.Token)
 		return v, err == nil, err
 	}
 	l.advance(sessionKVs[0].ModRevision)
@@ -145,20 +138,28 @@ func (l *lease) joinTxn(ctx context.Context, c driver.Claim, e emplacement, epoc
 	rctx, cancel := l.s.request(ctx)
 	defer cancel()
 	return l.s.client.Txn(rctx).If(guards...).Then(
+		clientv3.OpGet(dir, clientv3.WithPrefix(), byJoin(clientv3.SortDescend), clientv3.WithLimit(1)),
 		clientv3.OpPut(e.key, e.value, clientv3.WithLease(l.id)),
-		clientv3.OpGet(dir, clientv3.WithPrefix(), byJoin(clientv3.SortDescend), clientv3.WithLimit(2)),
 	).Else(otherwise...).Commit()
 }
 
 // joined makes the view from an entry that was just made.
-func (l *lease) joined(ctx context.Context, name, key string, resp *clientv3.TxnResponse) (driver.View, error) {
-	kvs := rangeOf(resp, 1)
-	v, ok, err := l.s.view(name, key, resp.Header.Revision, kvs)
-	if err != nil || ok {
-		v.At = uint64(resp.Header.Revision)
-		return v, err
+func (l *lease) joined(ctx context.Context, c driver.Claim, e emplacement, resp *clientv3.TxnResponse) (driver.View, error) {
+	rev := resp.Header.Revision
+	l.slots.made(c.ID, uint64(rev))
+	nearest := resp.Responses[0].GetResponseRange()
+	ahead, err := l.s.entries(c.Name, nearest.Kvs)
+	if err != nil {
+		return driver.View{}, err
 	}
-	return l.s.viewAt(ctx, name, key, resp.Header.Revision, resp.Header.Revision)
+	if len(ahead) == 0 && nearest.More { // what is nearest is no entry
+		return l.s.viewAt(ctx, c.Name, e.key, rev, rev)
+	}
+	me := driver.Entry{
+		Name: c.Name, Key: e.key, ID: c.ID, Token: uint64(rev), Version: uint64(rev), Lease: l.ID(),
+		Kind: c.Kind, Mode: c.Mode, Value: c.Value, Info: c.Info,
+	}
+	return driver.View{Me: me, Ahead: ahead, At: uint64(rev)}, nil
 }
 
 // advance moves the epoch on, never back, and returns it.
@@ -176,7 +177,7 @@ func (l *lease) advance(rev int64) int64 {
 // Join that is still in flight is guarded on an older epoch. Joins of other
 // claims that this overtakes notice it, take up the new epoch and try again.
 func (l *lease) Resolve(ctx context.Context, c driver.Claim) (driver.View, error) {
-	op := fmt.Sprintf("resolve the claim on %q", c.Name)
+	op := "resolve the claim on " + quoted(c.Name)
 	gone := fmt.Errorf("%s: %w", op, driver.ErrEntryGone)
 	if err := checkClaim(c); err != nil {
 		return driver.View{}, gone
@@ -202,12 +203,13 @@ func (l *lease) Resolve(ctx context.Context, c driver.Claim) (driver.View, error
 	if err == nil && v.Me.ID != c.ID {
 		return driver.View{}, gone // somebody else's
 	}
+	l.slots.made(c.ID, v.Me.Token)
 	return v, err
 }
 
 // Withdraw implements driver.Lease. It is Resolve, but deletes the entry.
 func (l *lease) Withdraw(ctx context.Context, c driver.Claim) error {
-	op := fmt.Sprintf("withdraw the claim on %q", c.Name)
+	op := "withdraw the claim on " + quoted(c.Name)
 	if err := checkClaim(c); err != nil {
 		return nil // never asked for
 	}

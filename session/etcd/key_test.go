@@ -128,14 +128,14 @@ func TestSlotIsOneEntrysAtATime(t *testing.T) {
 	held := map[int]string{}
 	for i := range 100 {
 		id := fmt.Sprint(i)
-		slot := s.take("q", id)
-		if held[slot] != "" || s.take("q", id) != slot || s.owner("q", slot) != id {
+		slot := s.take("q", id, true)
+		if held[slot] != "" || s.take("q", id, true) != slot || s.owner("q", slot) != id {
 			t.Fatalf("slot %d of %s is taken by %q", slot, id, held[slot])
 		}
 		held[slot] = id
 		if i >= 10 { // ten at a time
 			gone := fmt.Sprint(i - 10)
-			slot, _ := s.find(gone)
+			slot := s.find(gone)
 			s.free("q", gone)
 			s.free("q", gone) // late, or retried
 			delete(held, slot)
@@ -151,6 +151,29 @@ func TestSlotIsOneEntrysAtATime(t *testing.T) {
 	}
 	if len(s.used) != 0 || len(s.of) != 0 {
 		t.Errorf("left behind: %v %v", s.used, s.of)
+	}
+}
+
+// A delete without guard whose answer was lost may arrive when its key would be
+// another entry's.
+func TestSlotWithADeleteUnderWayIsNeverUsedAgain(t *testing.T) {
+	s := newSlots()
+	slot := s.take("q", "a", true)
+	s.made("a", 7)
+	if !s.certain("a", 7) || s.certain("a", 6) || s.certain("b", 7) {
+		t.Error("it is not told whose the key is")
+	}
+	s.doubt("a")
+	if s.certain("a", 7) {
+		t.Error("another delete without guard would be sent")
+	}
+	s.free("q", "a")
+	for i := range 50 {
+		id := fmt.Sprint(i)
+		if s.take("q", id, true) == slot {
+			t.Fatal("the slot was given to another")
+		}
+		s.free("q", id)
 	}
 }
 

@@ -7,6 +7,9 @@ import "sync"
 // watches it.
 const slotsInTurn = 8
 
+// noSlot is that of a claim whose key has none.
+const noSlot = -1
+
 // slots hands out the numbers that make the keys of a lease's entries in one
 // queue unique: among those that are in the store, or may be.
 //
@@ -17,29 +20,41 @@ type slots struct {
 	mu   sync.Mutex
 	turn int
 	used map[string]map[int]string // the claim's ID, by name and slot
-	of   map[string]int            // the slot, by the claim's ID
+	of   map[string]tenant         // by the claim's ID
 }
 
-func newSlots() *slots { return &slots{used: map[string]map[int]string{}, of: map[string]int{}} }
+// A tenant is a claim that has a key.
+type tenant struct {
+	slot  int
+	token uint64 // of its entry, once that is known to have been made
+	doubt bool   // a request to delete the key may be under way
+}
 
-// take returns the claim's slot, a free one if it has none yet.
-func (s *slots) take(name, id string) int {
+func newSlots() *slots { return &slots{used: map[string]map[int]string{}, of: map[string]tenant{}} }
+
+// take gives the claim a slot, if its key is to have one, and returns it. It
+// keeps the one that it has.
+func (s *slots) take(name, id string, keyed bool) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if slot, ok := s.of[id]; ok {
-		return slot
+	if t, ok := s.of[id]; ok {
+		return t.slot
 	}
-	used := s.used[name]
-	if used == nil {
-		used = map[int]string{}
-		s.used[name] = used
+	slot := noSlot
+	if keyed {
+		used := s.used[name]
+		if used == nil {
+			used = map[int]string{}
+			s.used[name] = used
+		}
+		slot = s.turn % slotsInTurn
+		s.turn++
+		for used[slot] != "" {
+			slot++
+		}
+		used[slot] = id
 	}
-	slot := s.turn % slotsInTurn
-	s.turn++
-	for used[slot] != "" {
-		slot++
-	}
-	used[slot], s.of[id] = id, slot
+	s.of[id] = tenant{slot: slot}
 	return slot
 }
 
@@ -48,23 +63,58 @@ func (s *slots) take(name, id string) int {
 func (s *slots) free(name, id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	slot, ok := s.of[id]
+	t, ok := s.of[id]
 	if !ok {
-		return // before: the slot may be another's now
+		return // freed before: the slot may be another's now
 	}
 	delete(s.of, id)
-	delete(s.used[name], slot)
+	if t.doubt {
+		return // the slot is not used any more
+	}
+	delete(s.used[name], t.slot)
 	if len(s.used[name]) == 0 {
 		delete(s.used, name)
 	}
 }
 
-// find returns the slot of a claim, if it has one.
-func (s *slots) find(id string) (int, bool) {
+// made records the token of the claim's entry.
+func (s *slots) made(id string, token uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	slot, ok := s.of[id]
-	return slot, ok
+	if t, ok := s.of[id]; ok {
+		t.token = token
+		s.of[id] = t
+	}
+}
+
+// certain tells whether the key of an entry can be none but this entry's, now and
+// until its slot is freed.
+func (s *slots) certain(id string, token uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t, ok := s.of[id]
+	return ok && t.token == token && !t.doubt
+}
+
+// doubt records that a request to delete the claim's key, whatever is there, may
+// still be under way: its slot must not be another's ever.
+func (s *slots) doubt(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t, ok := s.of[id]; ok {
+		t.doubt = true
+		s.of[id] = t
+	}
+}
+
+// find returns the slot of a claim, or noSlot.
+func (s *slots) find(id string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t, ok := s.of[id]; ok {
+		return t.slot
+	}
+	return noSlot
 }
 
 // owner returns the ID of the claim that has a slot, or "".

@@ -3,7 +3,6 @@ package etcd
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -56,8 +55,16 @@ func (s *store) Close() error {
 
 // request bounds a request, so that one that is lost on its way is followed by
 // another, to a member that is perhaps better off.
+//
+// A deadline of the context would travel with the request and cost the server a
+// timer for each; that we stop waiting is enough.
 func (s *store) request(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, s.timeout)
+	ctx, cancel := context.WithCancel(ctx)
+	overdue := time.AfterFunc(s.timeout, cancel)
+	return ctx, func() {
+		overdue.Stop()
+		cancel()
+	}
 }
 
 // get makes a range request.
@@ -109,7 +116,7 @@ func (s *store) Read(ctx context.Context, name string, limit int) ([]driver.Entr
 // read returns the entries among the first n keys of a queue, the revision that
 // this is of, and whether there are more keys.
 func (s *store) read(ctx context.Context, name string, n int) (entries []driver.Entry, rev int64, more bool, err error) {
-	op := fmt.Sprintf("read queue %q", name)
+	op := "read queue " + quoted(name)
 	resp, err := s.get(ctx, op, s.keys.dir(name), clientv3.WithPrefix(), byJoin(clientv3.SortAscend), clientv3.WithLimit(int64(n)))
 	if err != nil {
 		return nil, 0, false, err
@@ -136,7 +143,7 @@ func (s *store) Watch(ctx context.Context, name string, f func([]driver.Entry) e
 		case driver.IsPermanent(err): // what was read, not the reading
 			return err
 		case err != nil:
-			return s.watchFailed(ctx, fmt.Sprintf("watch queue %q", name), w, err)
+			return s.watchFailed(ctx, "watch queue "+quoted(name), w, err)
 		case !changed:
 			continue
 		}
@@ -218,7 +225,7 @@ func (q *queue) sorted() []driver.Entry {
 // List implements driver.Store.
 func (s *store) List(ctx context.Context, prefix string) ([]driver.Queue, error) {
 	byName := map[string][]driver.Entry{}
-	op := fmt.Sprintf("list queues under %q", prefix)
+	op := "list queues under " + quoted(prefix)
 	from := string(s.keys) + prefix
 	end := clientv3.GetPrefixRangeEnd(from)
 	if from == "" {

@@ -62,7 +62,7 @@ func settled(ctx context.Context, err error) bool {
 // decides, and what is looked at is the queue, not the event: a key that was
 // deleted and made again is no longer what we wait for.
 func (l *lease) await(ctx context.Context, v driver.View, on driver.Entry) (driver.View, error) {
-	op := fmt.Sprintf("wait in queue %q", on.Name)
+	op := "wait in queue " + quoted(on.Name)
 	w := l.s.watch(ctx, on.Key, clientv3.WithCreatedNotify())
 	defer w.stop()
 	for resp := range w.events {
@@ -114,7 +114,7 @@ func (s *store) isAhead(ctx context.Context, v driver.View, on driver.Entry) (bo
 	if nearest := v.Ahead[len(v.Ahead)-1]; nearest.Token == on.Token {
 		return isSame(nearest.Token, nearest.Version, on), nil
 	}
-	resp, err := s.get(ctx, fmt.Sprintf("look at an entry of queue %q", on.Name), on.Key, clientv3.WithKeysOnly())
+	resp, err := s.get(ctx, "look at an entry of queue "+quoted(on.Name), on.Key, clientv3.WithKeysOnly())
 	if err != nil {
 		return false, err
 	}
