@@ -399,6 +399,9 @@ func (t *tenure) rest(ctx context.Context) bool {
 // retry calls f until it succeeds, the lease turns out to be gone, which is what
 // f was to achieve, trying again is no use, or ctx ends.
 func retry(ctx context.Context, f func() error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	var pause pause
 	for {
 		err := f()
