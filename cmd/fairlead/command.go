@@ -53,14 +53,14 @@ func (t *task) parse(cmd *cobra.Command, args []string) error {
 	return startFailure(err)
 }
 
-// settle fixes what depends on the lease. Renewals come every third of the TTL:
-// with a longer kill-after the command would be ended between two of them.
+// settle fixes what depends on the lease. A renewal that is late, or fails once,
+// must not end the command, so kill-after has to leave room for the next one.
 func (t *task) settle(cmd *cobra.Command, ttl time.Duration) error {
 	if !cmd.Flags().Changed("kill-after") {
 		t.killAfter = ttl / 5
 	}
 	if t.killAfter > ttl/3 {
-		return fmt.Errorf("--kill-after %v is more than a third of the TTL %v, so that a healthy lease would look lost: "+
+		return fmt.Errorf("--kill-after %v is more than a third of the TTL %v, so that one late renewal would end the command: "+
 			"choose a smaller one or a larger --ttl", t.killAfter, ttl)
 	}
 	return nil
