@@ -211,11 +211,12 @@ func closeCancelsGrants(f *fixture) {
 
 func closeWaitsForFunctions(f *fixture) {
 	p, other, name, r := f.open("p"), f.open("other"), f.name("q"), newRoom(f.TB)
-	told, finish := make(chan struct{}), make(chan struct{})
+	running, told, finish := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	do := act(f, func() error {
 		return p.mutex(name).Do(f.ctx, func(ctx context.Context) error {
 			g, _ := session.GrantFrom(ctx)
 			r.enter("function", g)
+			close(running)
 			<-ctx.Done()
 			if cause := context.Cause(ctx); !errors.Is(cause, session.ErrClosed) {
 				f.Errorf("the function's context has cause %v, want ErrClosed", cause)
@@ -226,14 +227,10 @@ func closeWaitsForFunctions(f *fixture) {
 			return nil
 		})
 	})
-	f.queued(name, 1)
+	f.happens("the function is called", running)
 	next := other.waiting(f.ctx, name, 2)
 	closing := act(f, func() error { return p.Close(f.ctx) })
-	select {
-	case <-told:
-	case <-time.After(f.patience):
-		f.Fatalf("the function was not told of Close")
-	}
+	f.happens("the function is told of Close", told)
 	closing.goesOn("Close beside a function that still runs")
 	next.goesOn("the wait for a function that still runs")
 	close(finish)
@@ -247,14 +244,15 @@ func closeWaitsForFunctions(f *fixture) {
 func closeLeavesTheEntryOfARunningFunction(f *fixture) {
 	p, other, name := f.openShort("p"), f.open("other"), f.name("q")
 	idle := p.lock(f.name("idle"))
-	finish := make(chan struct{})
+	running, finish := make(chan struct{}), make(chan struct{})
 	do := act(f, func() error {
 		return p.mutex(name).Do(f.ctx, func(context.Context) error {
+			close(running)
 			<-finish // deaf to its context
 			return nil
 		})
 	})
-	f.queued(name, 1)
+	f.happens("the function is called", running)
 	next := other.waiting(f.ctx, name, 2)
 	ctx, cancel := context.WithTimeout(f.ctx, 2*moment)
 	defer cancel()

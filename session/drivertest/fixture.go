@@ -300,6 +300,18 @@ func (f *fixture) eventually(cond func() error) {
 	}
 }
 
+// happens waits until the channel is closed.
+func (f *fixture) happens(what string, ch <-chan struct{}) {
+	f.Helper()
+	limit := time.NewTimer(f.patience)
+	defer limit.Stop()
+	select {
+	case <-ch:
+	case <-limit.C:
+		f.Fatalf("%s: not within %v", what, f.patience)
+	}
+}
+
 // poll calls cond until it returns nil or ctx ends, and returns its last error.
 func poll(ctx context.Context, cond func() error) error {
 	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {

@@ -54,19 +54,20 @@ func runReturnsTheErrorOfLead(f *fixture) {
 func runEndsWithItsContextAfterLead(f *fixture) {
 	p, other, name := f.open("p"), f.open("other"), f.name("q")
 	ctx, cancel := context.WithCancel(f.ctx)
-	told, finish := make(chan struct{}), make(chan struct{})
+	leading, told, finish := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	run := act(f, func() error {
 		return p.election(name).Run(ctx, "value", func(ctx context.Context) error {
+			close(leading)
 			<-ctx.Done()
 			close(told)
 			<-finish
 			return errors.New("of no interest")
 		})
 	})
-	f.queued(name, 1)
+	f.happens("lead is called", leading)
 	next := other.campaigning(name, "next", 2)
 	cancel()
-	<-told
+	f.happens("lead's context ends", told)
 	run.goesOn("Run whose lead has not returned")
 	next.goesOn("a campaign against a lead that has not returned")
 	close(finish)
