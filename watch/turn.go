@@ -14,7 +14,7 @@ import (
 )
 
 // blameTimeout bounds the look at who held when a wait timed out.
-const blameTimeout = 200 * time.Millisecond
+const blameTimeout = 400 * time.Millisecond
 
 // A Claim is what Turn asks for.
 type Claim struct {
