@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/client/v3/concurrency"
@@ -154,7 +155,11 @@ func TestNewerLayoutIsRefusedByName(t *testing.T) {
 	if err == nil || ctx.Err() != nil || !strings.Contains(err.Error(), entry) || !strings.Contains(err.Error(), "99") {
 		t.Fatalf("Lock = %v, %v; want an error that names the entry and its layout", g, err)
 	}
+	begun := time.Now()
 	queued(t, name, 1) // what the failed call wrote is gone again
+	if took := time.Since(begun); took > s.TTL()/4 {
+		t.Errorf("it took %v: not the failed call has removed it, but the session's clean-up", took)
+	}
 	if _, err := shared.admin.Revoke(ctx, lease.ID); err != nil {
 		t.Fatal(err)
 	}
