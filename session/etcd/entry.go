@@ -143,9 +143,9 @@ func (l *lease) Leave(ctx context.Context, e driver.Entry) (err error) {
 	}
 	rctx, cancel := l.s.request(ctx)
 	defer cancel()
-	if l.slots.certain(e.ID, e.Token) {
-		if _, err = l.s.client.Delete(rctx, e.Key); err != nil {
-			l.slots.doubt(e.ID)
+	if l.slots.claim(e.ID, e.Token) {
+		if _, err = l.s.client.Delete(rctx, e.Key); err == nil {
+			l.slots.deleted(e.ID)
 		}
 	} else {
 		_, err = l.s.client.Txn(rctx).If(

@@ -27,7 +27,7 @@ type slots struct {
 type tenant struct {
 	slot  int
 	token uint64 // of its entry, once that is known to have been made
-	doubt bool   // a request to delete the key may be under way
+	doubt bool   // a request to delete the key, whatever is there, may be under way
 }
 
 func newSlots() *slots { return &slots{used: map[string]map[int]string{}, of: map[string]tenant{}} }
@@ -87,22 +87,28 @@ func (s *slots) made(id string, token uint64) {
 	}
 }
 
-// certain tells whether the key of an entry can be none but this entry's, now and
-// until its slot is freed.
-func (s *slots) certain(id string, token uint64) bool {
+// claim tells whether the key of an entry can be none but this entry's until its
+// slot is freed, so that it may be deleted whatever is there. It does so once:
+// that request may be under way from now on, and the slot must not be another's
+// before deleted says that it was answered.
+func (s *slots) claim(id string, token uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t, ok := s.of[id]
-	return ok && t.token == token && !t.doubt
+	if !ok || t.token != token || t.doubt {
+		return false
+	}
+	t.doubt = true
+	s.of[id] = t
+	return true
 }
 
-// doubt records that a request to delete the claim's key, whatever is there, may
-// still be under way: its slot must not be another's ever.
-func (s *slots) doubt(id string) {
+// deleted records that the request that was claimed was answered.
+func (s *slots) deleted(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if t, ok := s.of[id]; ok {
-		t.doubt = true
+		t.doubt = false
 		s.of[id] = t
 	}
 }
