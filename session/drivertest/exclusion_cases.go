@@ -37,43 +37,52 @@ var fairnessCases = []Case{
 }
 
 func goroutinesOfOneSessionNeverOverlap(f *fixture) {
-	p, name, r := f.open("one"), f.name("q"), newRoom(f.TB)
-	var visits []*job[struct{}]
-	for i := range 16 {
-		visits = append(visits, act(f, func() error {
-			for range 4 {
-				if err := r.visit(f.ctx, p, name, fmt.Sprintf("goroutine %d", i)); err != nil {
-					return err
-				}
-			}
-			return nil
-		}))
+	p := f.open("one")
+	peers := make([]*peer, 16)
+	for i := range peers {
+		peers[i] = p
 	}
-	for _, v := range visits {
-		v.must()
-	}
-	if n := len(r.arrivals()); n != 64 {
-		f.Errorf("%d visits, want 64", n)
-	}
-	f.free(name)
+	f.crowd(peers, 4)
 }
 
 func sessionsNeverOverlap(f *fixture) {
-	name, r := f.name("q"), newRoom(f.TB)
-	var visits []*job[struct{}]
+	var peers []*peer
 	for i := range 6 {
-		p := f.open(fmt.Sprintf("session %d", i))
+		peers = append(peers, f.open(fmt.Sprintf("session %d", i)))
+	}
+	f.crowd(peers, 8)
+}
+
+// crowd lets the peers visit a room, so many times each. Somebody is in it when
+// they come: all of them have to wait, and one that does not is seen.
+func (f *fixture) crowd(peers []*peer, times int) {
+	name, r, first := f.name("q"), newRoom(f.TB), f.open("first")
+	g := first.lock(name)
+	r.enter("first", g)
+	var visits []*job[struct{}]
+	for i, p := range peers {
 		visits = append(visits, act(f, func() error {
-			for range 8 {
-				if err := r.visit(f.ctx, p, name, p.Identity()); err != nil {
+			for range times {
+				if err := r.visit(f.ctx, p, name, fmt.Sprintf("%s, visitor %d", p.Identity(), i)); err != nil {
 					return err
 				}
 			}
 			return nil
 		}))
 	}
+	f.eventually(func() error {
+		if n := len(f.queue(name)); n <= len(peers) && len(r.arrivals()) == 1 {
+			return fmt.Errorf("%d in the queue, want %d", n, len(peers)+1)
+		}
+		return nil
+	})
+	r.leave("first")
+	f.release(g)
 	for _, v := range visits {
 		v.must()
+	}
+	if n, want := len(r.arrivals()), 1+len(peers)*times; n != want {
+		f.Errorf("%d visits, want %d", n, want)
 	}
 	f.free(name)
 }
