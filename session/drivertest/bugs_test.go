@@ -279,7 +279,7 @@ var bugs = []bug{
 			e.Version++
 			return e, nil
 		},
-	}}), []string{"UpdateKeepsPlaceAndToken", "LeaderIsWhoWasElected", "ObserversSeeEachLeaderInOrder", "LostTermProclaimsNothing"}},
+	}}), []string{"UpdateKeepsPlaceAndToken", "LeaderIsWhoWasElected", "ObserversSeeEachLeaderInOrder"}},
 
 	{"update of an old entry is refused", plant(mutant{lease: lies{
 		update: func(ctx context.Context, l *mutantLease, e driver.Entry, value string) (driver.Entry, error) {
