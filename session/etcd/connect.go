@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"reflect"
 	"strings"
 	"time"
 
@@ -88,8 +89,13 @@ func OpenWith(ctx context.Context, u *url.URL, opts *session.Options, dial ...gr
 
 // NewSession opens a session through a client that the program already has. The
 // names of primitives live under prefix, as with the path of a URL. The caller
-// keeps owning the client, and closes it after the session.
+// keeps owning the client, and closes it after the session. A client whose KV
+// was replaced, by one of clientv3/namespace say, is refused: not all of what a
+// session does would go through it.
 func NewSession(ctx context.Context, client *clientv3.Client, prefix string, opts *session.Options) (*session.Session, error) {
+	if plain := clientv3.NewKVFromKVClient(nil, nil); reflect.TypeOf(client.KV) != reflect.TypeOf(plain) {
+		return nil, fmt.Errorf("open session on etcd: the client's KV was replaced by a %T: pass the client as clientv3.New made it, and a prefix", client.KV)
+	}
 	return session.New(ctx, newStore(client, prefix, opts), opts)
 }
 
@@ -185,10 +191,13 @@ func newStore(client *clientv3.Client, prefix string, opts *session.Options) *st
 	if opts != nil && opts.Logger != nil {
 		logger = opts.Logger
 	}
+	timeout := min(max(ttl, 2*time.Second), 5*time.Second)
 	s := &store{
 		client:     client,
+		kv:         clientv3.RetryKVClient(client),
 		keys:       newKeyspace(prefix),
-		timeout:    min(max(ttl, 2*time.Second), 5*time.Second),
+		timeout:    timeout,
+		overdue:    newWatchdog(timeout),
 		logger:     logger,
 		release:    func() error { return nil },
 		identities: newIdentities(),

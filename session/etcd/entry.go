@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -96,7 +97,7 @@ func (l *lease) Update(ctx context.Context, e driver.Entry, value string) (drive
 			e.Version, e.Value = uint64(resp.Header.Revision), value
 			return e, nil
 		}
-		kvs := rangeOf(resp, 0)
+		kvs := rangeOf(resp.Responses, 0)
 		if len(kvs) == 0 || uint64(kvs[0].CreateRevision) != e.Token {
 			return driver.Entry{}, fmt.Errorf("%s: %w", op, driver.ErrEntryGone)
 		}
@@ -144,7 +145,7 @@ func (l *lease) Leave(ctx context.Context, e driver.Entry) (err error) {
 	rctx, cancel := l.s.request(ctx)
 	defer cancel()
 	if l.slots.claim(e.ID, e.Token) {
-		if _, err = l.s.client.Delete(rctx, e.Key); err == nil {
+		if _, err = l.s.kv.DeleteRange(rctx, &pb.DeleteRangeRequest{Key: []byte(e.Key)}); err == nil {
 			l.slots.deleted(e.ID)
 		}
 	} else {

@@ -80,7 +80,7 @@ func (l *lease) join(ctx context.Context, c driver.Claim, e emplacement) (driver
 		case c.Admit == nil:
 			return driver.View{}, fmt.Errorf("%s: the transaction failed for no reason that can be seen", op)
 		}
-		ahead, err := l.s.entries(c.Name, rangeOf(resp, 0))
+		ahead, err := l.s.entries(c.Name, rangeOf(resp.Responses, 0))
 		if err != nil {
 			return driver.View{}, err
 		}
@@ -103,7 +103,7 @@ func (l *lease) rejected(ctx context.Context, op string, c driver.Claim, e empla
 	if err != nil {
 		return driver.View{}, false, l.s.failed(ctx, op, err)
 	}
-	sessionKVs, entryKVs := rangeOf(resp, 0), rangeOf(resp, 1)
+	sessionKVs, entryKVs := rangeOf(resp.Responses, 0), rangeOf(resp.Responses, 1)
 	switch {
 	case len(sessionKVs) == 0:
 		return driver.View{}, false, fmt.Errorf("%s: %w", op, driver.ErrLeaseGone)
@@ -121,30 +121,24 @@ func (l *lease) rejected(ctx context.Context, op string, c driver.Claim, e empla
 	return driver.View{}, false, nil
 }
 
-func (l *lease) joinTxn(ctx context.Context, c driver.Claim, e emplacement, epoch, seen int64) (*clientv3.TxnResponse, error) {
-	dir := l.s.keys.dir(c.Name)
-	guards := []clientv3.Cmp{
-		clientv3.Compare(clientv3.ModRevision(l.key), "=", epoch),
-		clientv3.Compare(clientv3.CreateRevision(e.key), "=", 0),
+func (l *lease) joinTxn(ctx context.Context, c driver.Claim, e emplacement, epoch, seen int64) (*pb.TxnResponse, error) {
+	dir := prefixed(l.s.keys.dir(c.Name))
+	guards := []*pb.Compare{
+		one(l.key).modified(pb.Compare_EQUAL, epoch),
+		one(e.key).created(pb.Compare_EQUAL, 0),
 	}
-	var otherwise []clientv3.Op
+	var otherwise []*pb.RequestOp
 	if c.Admit != nil {
-		// True if every key of the range fulfils it, so also if there is none.
 		// An Update keeps the create revision of its entry, and one that leaves
 		// can but help.
-		guards = append(guards, clientv3.Compare(clientv3.CreateRevision(dir), "<", seen+1).WithPrefix())
-		otherwise = append(otherwise, clientv3.OpGet(dir, clientv3.WithPrefix(), byJoin(clientv3.SortAscend)))
+		guards = append(guards, dir.created(pb.Compare_LESS, seen+1))
+		otherwise = append(otherwise, dir.all())
 	}
-	rctx, cancel := l.s.request(ctx)
-	defer cancel()
-	return l.s.client.Txn(rctx).If(guards...).Then(
-		clientv3.OpGet(dir, clientv3.WithPrefix(), byJoin(clientv3.SortDescend), clientv3.WithLimit(1)),
-		clientv3.OpPut(e.key, e.value, clientv3.WithLease(l.id)),
-	).Else(otherwise...).Commit()
+	return l.s.txn(ctx, guards, []*pb.RequestOp{dir.latest(), one(e.key).put(e.value, l.id)}, otherwise)
 }
 
 // joined makes the view from an entry that was just made.
-func (l *lease) joined(ctx context.Context, c driver.Claim, e emplacement, resp *clientv3.TxnResponse) (driver.View, error) {
+func (l *lease) joined(ctx context.Context, c driver.Claim, e emplacement, resp *pb.TxnResponse) (driver.View, error) {
 	rev := resp.Header.Revision
 	l.slots.made(c.ID, uint64(rev))
 	nearest := resp.Responses[0].GetResponseRange()
@@ -194,7 +188,7 @@ func (l *lease) Resolve(ctx context.Context, c driver.Claim) (driver.View, error
 		return driver.View{}, err
 	}
 	l.forgetNoSpace(c)
-	kvs := rangeOf(resp, 1)
+	kvs := rangeOf(resp.Responses, 1)
 	if len(kvs) == 0 {
 		l.slots.free(c.Name, c.ID)
 		return driver.View{}, gone
@@ -238,7 +232,7 @@ func (l *lease) fence(ctx context.Context, op string, more clientv3.Op) (*client
 			l.advance(resp.Header.Revision)
 			return resp, nil
 		}
-		kvs := rangeOf(resp, 0)
+		kvs := rangeOf(resp.Responses, 0)
 		if len(kvs) == 0 {
 			return nil, fmt.Errorf("%s: %w", op, driver.ErrLeaseGone)
 		}
@@ -312,11 +306,11 @@ func (l *lease) forgetNoSpace(c driver.Claim) bool {
 }
 
 // rangeOf returns the keys that the i-th operation of a transaction has read.
-func rangeOf(resp *clientv3.TxnResponse, i int) []*mvccpb.KeyValue {
-	if i >= len(resp.Responses) {
+func rangeOf(responses []*pb.ResponseOp, i int) []*mvccpb.KeyValue {
+	if i >= len(responses) {
 		return nil
 	}
-	if r, ok := resp.Responses[i].Response.(*pb.ResponseOp_ResponseRange); ok {
+	if r, ok := responses[i].Response.(*pb.ResponseOp_ResponseRange); ok {
 		return r.ResponseRange.Kvs
 	}
 	return nil

@@ -64,11 +64,14 @@ func (ks keyspace) session(lease clientv3.LeaseID) string {
 // the claim's ID and info are in the key. Other kinds have them in the value, and
 // their keys are used again: see slots.
 func (ks keyspace) entry(lease clientv3.LeaseID, c driver.Claim, slot int) (key, value string) {
-	head := fmt.Sprintf("%s%s-f%d%c%c-", ks.dir(c.Name), leaseHex(lease), layout, modeLetters[c.Mode], kindLetters[c.Kind])
+	b := make([]byte, 0, len(ks)+len(c.Name)+32)
+	b = append(append(append(b, ks...), c.Name...), '/')
+	b = append(strconv.AppendInt(b, int64(lease), 16), "-f"...)
+	b = append(strconv.AppendInt(b, layout, 10), modeLetters[c.Mode], kindLetters[c.Kind], '-')
 	if inKey(c.Kind) {
-		return head + c.ID + "-" + encodeInfo(c.Info), c.Value
+		return string(b) + c.ID + "-" + encodeInfo(c.Info), c.Value
 	}
-	return head + strconv.Itoa(slot), encodeValue(c.ID, c.Info, c.Value)
+	return string(strconv.AppendInt(b, int64(slot), 10)), encodeValue(c.ID, c.Info, c.Value)
 }
 
 // inKey tells whether entries of a kind have ID and info in their key.

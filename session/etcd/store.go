@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -26,8 +27,10 @@ const (
 // A store is a connection to a cluster.
 type store struct {
 	client  *clientv3.Client
+	kv      pb.KVClient // of the same client, for requests that are made often
 	keys    keyspace
 	timeout time.Duration // of each request
+	overdue *watchdog     // for that
 	logger  *slog.Logger
 	release func() error // of the client, where it is ours
 
@@ -51,28 +54,6 @@ func (s *store) Close() error {
 	s.cancel()
 	s.work.Wait()
 	return s.release()
-}
-
-// request bounds a request, so that one that is lost on its way is followed by
-// another, to a member that is perhaps better off.
-//
-// A deadline of the context would travel with the request and cost the server a
-// timer for each; that we stop waiting is enough.
-func (s *store) request(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(ctx)
-	overdue := time.AfterFunc(s.timeout, cancel)
-	return ctx, func() {
-		overdue.Stop()
-		cancel()
-	}
-}
-
-// get makes a range request.
-func (s *store) get(ctx context.Context, op, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
-	rctx, cancel := s.request(ctx)
-	defer cancel()
-	resp, err := s.client.Get(rctx, key, opts...)
-	return resp, s.failed(ctx, op, err)
 }
 
 // warnOnce logs something about a key, once while the process lives or nearly
