@@ -24,7 +24,6 @@ import (
 	"context"
 	"errors"
 	"iter"
-	"time"
 
 	"github.com/fairlead-go/fairlead/session"
 	"github.com/fairlead-go/fairlead/session/driver"
@@ -32,20 +31,13 @@ import (
 )
 
 // Options of an election. The zero value, and nil, mean the defaults.
-type Options struct {
-	// Note tells operators what the candidate is doing; at most 256 bytes.
-	Note string
-
-	// MaxWait bounds the wait for the leadership alone, also in Run, where a
-	// timeout on ctx would end the term too. 0: only ctx bounds it.
-	MaxWait time.Duration
-}
+type Options = watch.Options
 
 // An Election is an election's name on a session. It has no state.
 type Election struct {
 	s    *session.Session
 	name string
-	opts Options
+	opts *Options
 }
 
 // New returns the election of that name. A bad name is reported by its methods,
@@ -54,11 +46,7 @@ func New(s *session.Session, name string) *Election { return NewWith(s, name, ni
 
 // NewWith is New with options.
 func NewWith(s *session.Session, name string, opts *Options) *Election {
-	e := &Election{s: s, name: name}
-	if opts != nil {
-		e.opts = *opts
-	}
-	return e
+	return &Election{s, name, opts.Copy()}
 }
 
 // A Term is a grant of leadership.
@@ -81,10 +69,9 @@ type Leader struct {
 // Campaign leaves no candidate behind. A lost reply does not make it fail. When
 // the session's lease is lost meanwhile, it goes on at the end of the queue.
 func (e *Election) Campaign(ctx context.Context, value string) (*Term, error) {
-	g, err := watch.Turn(ctx, e.s, watch.Claim{
-		Op: "campaign in election", Kind: "election", Name: e.name, Mode: driver.Exclusive,
-		Value: value, Note: e.opts.Note, MaxWait: e.opts.MaxWait,
-	}, watch.Exclusive)
+	g, err := watch.Turn(ctx, e.s, e.opts.Claim(watch.Claim{
+		Op: "campaign in election", Kind: "election", Name: e.name, Mode: driver.Exclusive, Value: value,
+	}), watch.Exclusive)
 	if err != nil {
 		return nil, err
 	}
@@ -128,14 +115,14 @@ func (e *Election) Observe(ctx context.Context) iter.Seq2[Leader, error] {
 	return func(yield func(Leader, error) bool) {
 		var last Leader
 		first := true
-		for entries, err := range watch.Changes(ctx, e.s, e.name) {
+		for q, err := range watch.Changes(ctx, e.s, e.name) {
 			if err != nil {
 				yield(Leader{}, err)
 				return
 			}
 			var now Leader
-			if len(entries) > 0 {
-				now = e.leader(ctx, entries[0])
+			if len(q.Entries) > 0 {
+				now = e.leader(ctx, q.Entries[0])
 			}
 			if !first && now == last {
 				continue

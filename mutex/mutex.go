@@ -27,7 +27,6 @@ package mutex
 
 import (
 	"context"
-	"time"
 
 	"github.com/fairlead-go/fairlead/session"
 	"github.com/fairlead-go/fairlead/session/driver"
@@ -35,21 +34,14 @@ import (
 )
 
 // Options of a mutex. The zero value, and nil, mean the defaults.
-type Options struct {
-	// Note tells operators what the holder is doing; at most 256 bytes.
-	Note string
-
-	// MaxWait bounds the wait for the lock alone, also in Do, where a timeout
-	// on ctx would end the work too. 0: only ctx bounds it.
-	MaxWait time.Duration
-}
+type Options = watch.Options
 
 // A Mutex is a lock's name on a session. It has no state: any number of
 // goroutines may use one, or one each, all the same.
 type Mutex struct {
 	s    *session.Session
 	name string
-	opts Options
+	opts *Options
 }
 
 // New returns the mutex of that name. A bad name is reported by its methods,
@@ -58,11 +50,7 @@ func New(s *session.Session, name string) *Mutex { return NewWith(s, name, nil) 
 
 // NewWith is New with options.
 func NewWith(s *session.Session, name string, opts *Options) *Mutex {
-	m := &Mutex{s: s, name: name}
-	if opts != nil {
-		m.opts = *opts
-	}
-	return m
+	return &Mutex{s, name, opts.Copy()}
 }
 
 // Lock blocks until the mutex is held. It is fair: first come, first served.
@@ -98,5 +86,5 @@ func (m *Mutex) Do(ctx context.Context, f func(ctx context.Context) error) error
 }
 
 func (m *Mutex) claim(op string) watch.Claim {
-	return watch.Claim{Op: op, Kind: "mutex", Name: m.name, Mode: driver.Exclusive, Note: m.opts.Note, MaxWait: m.opts.MaxWait}
+	return m.opts.Claim(watch.Claim{Op: op, Kind: "mutex", Name: m.name, Mode: driver.Exclusive})
 }

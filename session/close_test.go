@@ -186,10 +186,10 @@ func TestCloseGivesBackWhatNoFunctionHolds(t *testing.T) {
 			t.Error("Close does not say that a function is still running")
 		}
 		other := st.Connect()
-		if entries, err := other.Read(patient(t), "x", 0); err != nil || len(entries) > 0 {
+		if entries, err := other.Read(patient(t), "x", 0); err != nil || len(entries.Entries) > 0 {
 			t.Errorf("left behind: %v %v", entries, err)
 		}
-		if entries, err := other.Read(patient(t), "busy", 0); err != nil || len(entries) != 1 {
+		if entries, err := other.Read(patient(t), "busy", 0); err != nil || len(entries.Entries) != 1 {
 			t.Errorf("under a running function there should be an entry: %v %v", entries, err)
 		}
 	})

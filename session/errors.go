@@ -24,8 +24,9 @@ var (
 	// ErrKind: the name is in use by a primitive of another kind.
 	ErrKind error = &sentinel{"in use by another kind of primitive", "kind"}
 
-	// ErrLimit: the semaphore is in use with another limit.
-	ErrLimit error = &sentinel{"in use with another limit", "limit"}
+	// ErrLimit: the semaphore is in use with another limit, or what was asked for
+	// is more than its limit.
+	ErrLimit error = &sentinel{"the limit does not allow it", "limit"}
 
 	// ErrNoLeader: nobody leads.
 	ErrNoLeader error = &sentinel{"no leader", "no_leader"}

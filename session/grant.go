@@ -22,17 +22,17 @@ import (
 // In both cases the context is done first; only then can somebody else be next.
 type Grant struct {
 	p       *Place
+	mode    driver.Mode
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
 	holding *telemetry.Holding
 	updates chan struct{} // held by the one that updates the value
 	given   sync.Once     // the owner has given it back
 
-	entry driver.Entry // guarded by p.t.mu
-
-	mu      sync.Mutex
-	cause   error // why it ended, nil while held
-	working int   // functions under Do
+	mu        sync.Mutex
+	cause     error // why it ended, nil while held
+	working   int   // functions under Do
+	exchanged bool  // the entry is another grant's now
 }
 
 // Grant turns the place into a grant: the rule said that it is its turn. That
@@ -40,12 +40,17 @@ type Grant struct {
 // without one the error is ErrDisplaced, or ErrClosed. The grant's context has
 // the values of ctx.
 func (p *Place) Grant(ctx context.Context) (*Grant, error) {
+	return p.grantAs(ctx, p.claim.Mode)
+}
+
+// grantAs makes a grant of the given mode.
+func (p *Place) grantAs(ctx context.Context, mode driver.Mode) (*Grant, error) {
 	if err := p.t.trusted(); err != nil {
 		return nil, p.t.displace(err)
 	}
-	c := p.claim
-	inner, holding := p.t.s.tel.Hold(context.WithoutCancel(ctx), subject(c), p.view.Me.Token)
-	g := &Grant{p: p, holding: holding, updates: make(chan struct{}, 1), entry: p.view.Me}
+	what := telemetry.Subject{Kind: p.claim.Kind, Mode: string(mode), Name: p.claim.Name}
+	inner, holding := p.t.s.tel.Hold(context.WithoutCancel(ctx), what, p.view.Me.Token)
+	g := &Grant{p: p, mode: mode, holding: holding, updates: make(chan struct{}, 1)}
 	inner, g.cancel = context.WithCancelCause(inner)
 	g.ctx = context.WithValue(inner, grantKey{}, g)
 	if err := p.register(g); err != nil {
@@ -73,10 +78,6 @@ func (p *Place) register(g *Grant) error {
 	return nil
 }
 
-func subject(c driver.Claim) telemetry.Subject {
-	return telemetry.Subject{Kind: c.Kind, Mode: string(c.Mode), Name: c.Name}
-}
-
 type grantKey struct{}
 
 // GrantFrom returns the innermost grant that ctx comes from: inside Do, RDo and
@@ -98,6 +99,12 @@ func (g *Grant) Token() uint64 { return g.p.view.Me.Token }
 
 // Name is what was acquired.
 func (g *Grant) Name() string { return g.p.claim.Name }
+
+// Kind is that of the primitive: "mutex", "election", "rwmutex" or "semaphore".
+func (g *Grant) Kind() string { return g.p.claim.Kind }
+
+// Mode tells beside whom the grant is held.
+func (g *Grant) Mode() driver.Mode { return g.mode }
 
 // Key is the entry's own name in the store.
 func (g *Grant) Key() string { return g.p.view.Me.Key }
@@ -150,43 +157,58 @@ func (g *Grant) Update(ctx context.Context, value string) error {
 	case <-ctx.Done():
 		return g.fail("update", ctx.Err())
 	}
+	if err := g.Check(); err != nil {
+		return err
+	}
 	inner, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(g.ctx, cancel)()
-	var pause pause
-	for {
-		if err := g.Check(); err != nil {
-			return err
-		}
-		err := g.update(inner, value)
-		switch {
-		case err == nil:
-			return nil
-		case g.ended() != nil:
-			return g.fail("update", g.ended())
-		case ctx.Err() != nil:
-			return g.fail("update", because(ctx, err))
-		case errors.Is(err, ErrLost), driver.IsPermanent(err):
-			return g.fail("update", err)
-		}
-		_ = pause.wait(inner)
+	err := g.p.update(inner, value)
+	switch {
+	case err == nil:
+		return nil
+	case g.ended() != nil:
+		err = g.ended()
+	case ctx.Err() != nil:
+		err = because(ctx, err)
 	}
+	return g.fail("update", err)
 }
 
-func (g *Grant) update(ctx context.Context, value string) error {
-	e, err := g.p.t.lease.Update(ctx, g.p.entry(), value)
-	switch {
-	case errors.Is(err, driver.ErrEntryGone):
-		return g.p.vanish()
-	case errors.Is(err, driver.ErrLeaseGone):
-		return g.p.t.lose(lost("the store does not know the lease any more"))
-	case err != nil:
-		return err
+// UpdateLater is Update in the background. It ends with the grant at the latest,
+// and does not fail it.
+func (g *Grant) UpdateLater(value string) {
+	g.p.t.s.background(func() { _ = g.Update(g.ctx, value) })
+}
+
+// Exchange ends the grant, with cause ErrReleased, and then gives the entry
+// another value and mode, under which others may hold beside it. It returns
+// another grant on the same entry, with the same token; the first one's Release
+// does nothing any more.
+//
+// It ends with ctx's error, with one that Is ErrLost, ErrReleased or ErrClosed
+// when the grant had ended, or with a permanent error of the store. Then nothing
+// is held any more: the entry may or may not have been changed, and is removed.
+func (g *Grant) Exchange(ctx context.Context, mode driver.Mode, value string) (*Grant, error) {
+	const verb = "exchange"
+	if err := g.Check(); err != nil {
+		return nil, err
 	}
-	g.p.t.mu.Lock()
-	defer g.p.t.mu.Unlock()
-	g.entry = e
-	return nil
+	// First: once the store has the value, others may be let in.
+	if !g.passOn() {
+		return nil, g.fail(verb, g.ended())
+	}
+	g.report()
+	defer g.given.Do(g.p.t.held.exit)
+	err := g.p.update(ctx, value)
+	if err == nil {
+		var next *Grant
+		if next, err = g.p.grantAs(g.ctx, mode); err == nil {
+			return next, nil
+		}
+	}
+	g.p.depart()
+	return nil, g.fail(verb, err)
 }
 
 // Release gives up what is held. The grant's context ends first; then the entry
@@ -201,6 +223,9 @@ func (g *Grant) update(ctx context.Context, value string) error {
 func (g *Grant) Release(ctx context.Context) error {
 	_ = g.p.t.trusted()
 	g.end(ErrReleased)
+	if g.passedOn() {
+		return nil
+	}
 	g.given.Do(g.p.t.held.exit)
 	if cause := g.ended(); errors.Is(cause, ErrLost) {
 		g.p.depart() // the lease may live on
@@ -306,6 +331,26 @@ func (g *Grant) report() {
 	} else {
 		g.holding.End(nil)
 	}
+}
+
+// passOn ends the grant as conclude does, and leaves its entry to another one. So
+// of Exchange and Release, one is first, and the other knows.
+func (g *Grant) passOn() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.cause != nil {
+		return false
+	}
+	g.exchanged, g.cause = true, ErrReleased
+	g.cancel(ErrReleased)
+	return true
+}
+
+// passedOn reports whether the entry is another grant's now.
+func (g *Grant) passedOn() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.exchanged
 }
 
 // ended returns the cause of the grant's end, or nil.

@@ -28,12 +28,13 @@ type Place struct {
 	t     *tenure
 	claim driver.Claim
 
-	// Guarded by t.mu; the goroutine that uses the place, and alone writes view,
-	// reads it without.
-	view      driver.View
-	joined    bool   // the entry is known to have been made
-	grant     *Grant // once it was the place's turn
-	displaced error  // somebody removed the entry
+	view driver.View // of the goroutine that uses the place
+
+	// Guarded by t.mu.
+	me        driver.Entry // as last seen
+	joined    bool         // the entry is known to have been made
+	grant     *Grant       // once it was the place's turn: the latest
+	displaced error        // somebody removed the entry
 	wake      context.CancelCauseFunc
 
 	leaving atomic.Bool   // somebody sees to the removal of the entry
@@ -46,7 +47,8 @@ type Place struct {
 // after temporary trouble.
 //
 // It ends with the place, with ctx's error, with ErrClosed, with a permanent
-// error of the store, or with a driver.Refused if c.Admit said so. When the
+// error of the store, with a driver.LimitError, or with a driver.Refused if
+// c.Admit said so. When the
 // reply to the request is lost, Join finds out whether the entry was made, and
 // adopts it or makes sure that it never appears. Where Join fails, what it may
 // have left in the store is removed, in the background if need be.
@@ -66,7 +68,7 @@ func (s *Session) Join(ctx context.Context, c driver.Claim) (*Place, error) {
 			return p, nil
 		case ctx.Err() != nil:
 			return nil, because(ctx, err)
-		case errors.Is(err, driver.ErrRefused), driver.IsPermanent(err):
+		case isRefusal(err), driver.IsPermanent(err):
 			return nil, err
 		}
 		// Whether Close began, or only this lease ended, present will tell.
@@ -74,6 +76,13 @@ func (s *Session) Join(ctx context.Context, c driver.Claim) (*Place, error) {
 			return nil, err
 		}
 	}
+}
+
+// isRefusal reports whether a Join failed because of what is in the queue: then it
+// has left nothing there.
+func isRefusal(err error) bool {
+	_, limit := errors.AsType[*driver.LimitError](err)
+	return limit || errors.Is(err, driver.ErrRefused)
 }
 
 // join makes one attempt under this lease.
@@ -84,7 +93,7 @@ func (t *tenure) join(ctx context.Context, c driver.Claim) (*Place, error) {
 	p := &Place{t: t, claim: c, gone: make(chan struct{})}
 	t.add(p)
 	v, err := t.lease.Join(ctx, c)
-	if errors.Is(err, driver.ErrRefused) {
+	if isRefusal(err) {
 		t.remove(p)
 		return nil, err
 	}
@@ -133,19 +142,20 @@ func (t *tenure) during(ctx context.Context) (context.Context, context.CancelCau
 
 // take records a view from the entry, which exists.
 func (p *Place) take(v driver.View) {
+	p.view = v
 	p.t.mu.Lock()
 	defer p.t.mu.Unlock()
-	p.view, p.joined = v, true
+	p.me, p.joined = v.Me, true
 }
 
 // View is the queue as last seen from the place.
 func (p *Place) View() driver.View { return p.view }
 
-// Await blocks until the entry on, which is ahead in the view, has left or has
+// Await blocks until one of the obstacles, which the view shows, has left or has
 // changed, and takes a new view then. It ends otherwise only with ctx's error,
 // with ErrDisplaced, with ErrClosed, or with a permanent error of the store:
 // after any other trouble it looks again, and waits on.
-func (p *Place) Await(ctx context.Context, on driver.Entry) error {
+func (p *Place) Await(ctx context.Context, on driver.Obstacles) error {
 	inner, cancel := p.t.during(ctx)
 	defer cancel(nil)
 	if err := p.interruptible(cancel); err != nil {
@@ -243,10 +253,36 @@ func (p *Place) entry() driver.Entry {
 func (p *Place) made() (driver.Entry, bool) {
 	p.t.mu.Lock()
 	defer p.t.mu.Unlock()
-	if p.grant != nil {
-		return p.grant.entry, true
+	return p.me, p.joined
+}
+
+// update replaces the entry's value, trying until the outcome is known. It ends
+// when ctx does; what became of the value is unknown then, but it never undoes a
+// later update.
+func (p *Place) update(ctx context.Context, value string) error {
+	var pause pause
+	for {
+		if err := p.t.trusted(); err != nil {
+			return err
+		}
+		e, err := p.t.lease.Update(ctx, p.entry(), value)
+		switch {
+		case err == nil:
+			p.t.mu.Lock()
+			p.me = e
+			p.t.mu.Unlock()
+			return nil
+		case errors.Is(err, driver.ErrEntryGone):
+			return p.vanish()
+		case errors.Is(err, driver.ErrLeaseGone):
+			return p.t.lose(lost("the store does not know the lease any more"))
+		case driver.IsPermanent(err):
+			return err
+		}
+		if pause.wait(ctx) != nil {
+			return because(ctx, err)
+		}
 	}
-	return p.view.Me, p.joined
 }
 
 // Leave removes the place's entry. It returns when the entry is known to be gone

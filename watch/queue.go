@@ -28,7 +28,7 @@ type Entry struct {
 	Token    uint64
 	Identity string // of the session; "" when another library made the entry
 	Kind     string
-	Mode     string        // "exclusive", …
+	Mode     string        // "exclusive", "shared" or "permit"
 	Value    string        // what a candidate proposes
 	Note     string        // what the owner says it is doing
 	Weight   int64         // of a permit, else 0
@@ -47,12 +47,12 @@ func Queue(ctx context.Context, s *session.Session, name string) iter.Seq2[Snaps
 	return func(yield func(Snapshot, error) bool) {
 		var last Snapshot
 		first := true
-		for entries, err := range Changes(ctx, s, name) {
+		for q, err := range Changes(ctx, s, name) {
 			if err != nil {
 				yield(Snapshot{Name: name}, err)
 				return
 			}
-			snap := snapshot(ctx, s.Store(), driver.Queue{Name: name, Entries: entries})
+			snap := snapshot(ctx, s.Store(), q)
 			if !first && last.same(snap) {
 				continue
 			}
@@ -87,11 +87,40 @@ func First(ctx context.Context, s *session.Session, name string) (driver.Entry, 
 	if err := driver.CheckName(name); err != nil {
 		return driver.Entry{}, false, err
 	}
-	entries, err := ask(ctx, s, func(ctx context.Context) ([]driver.Entry, error) { return s.Store().Read(ctx, name, 1) })
-	if err != nil || len(entries) == 0 {
+	q, err := ask(ctx, s, func(ctx context.Context) (driver.Queue, error) { return s.Store().Read(ctx, name, 1) })
+	if err != nil || len(q.Entries) == 0 {
 		return driver.Entry{}, false, err
 	}
-	return entries[0], true, nil
+	return q.Entries[0], true, nil
+}
+
+// SetLimit gives a queue of permits another limit, if it is in use. Who holds goes on holding; who waits and fits is woken.
+// It blocks until the store has acknowledged it, and ends otherwise with ctx's
+// error, with ErrClosed, with ErrKind, or with an error that trying again cannot
+// heal. When a reply is lost it asks again.
+func SetLimit(ctx context.Context, s *session.Session, name string, limit int64) error {
+	_, err := ask(ctx, s, func(ctx context.Context) (struct{}, error) {
+		var done struct{}
+		q, err := s.Store().Read(ctx, name, 0)
+		switch {
+		case err != nil:
+			return done, err
+		case len(q.Entries) == 0:
+			return done, nil
+		case q.Entries[0].Mode != driver.Permit:
+			return done, driver.Permanent(otherKind(q.Entries[0]))
+		case q.Limit.N == limit:
+			return done, nil
+		}
+		// Who fits under the present limit may hold without a stamp. Under a
+		// smaller one it would be taken for a waiter.
+		through := q.Limit.Through
+		if _, holding := Weigh(q.Entries, q.Limit); holding > 0 {
+			through = max(through, q.Entries[holding-1].Token)
+		}
+		return done, s.Store().SetLimit(ctx, q, limit, through)
+	})
+	return err
 }
 
 // ask calls f until it succeeds, ctx ends, the session is closed, or trying again
@@ -118,17 +147,17 @@ func ask[T any](ctx context.Context, s *session.Session, f func(context.Context)
 	return v, err
 }
 
-// Changes yields the entries of a queue, in order, at once and then after each
+// Changes yields a queue, at once and then after each
 // change, on the same terms as Queue. It is for those who write primitives.
-func Changes(ctx context.Context, s *session.Session, name string) iter.Seq2[[]driver.Entry, error] {
-	return func(yield func([]driver.Entry, error) bool) {
-		fail := func(err error) { yield(nil, &session.Error{Op: "watch", Name: name, Err: err}) }
+func Changes(ctx context.Context, s *session.Session, name string) iter.Seq2[driver.Queue, error] {
+	return func(yield func(driver.Queue, error) bool) {
+		fail := func(err error) { yield(driver.Queue{}, &session.Error{Op: "watch", Name: name, Err: err}) }
 		if err := driver.CheckName(name); err != nil {
 			fail(err)
 			return
 		}
 		inner, cancel := context.WithCancel(ctx)
-		latest := make(chan []driver.Entry, 1)
+		latest := make(chan driver.Queue, 1)
 		failed := make(chan error, 1)
 		go func() { failed <- follow(inner, s.Store(), name, latest) }()
 		running := true
@@ -149,8 +178,8 @@ func Changes(ctx context.Context, s *session.Session, name string) iter.Seq2[[]d
 				return
 			}
 			select {
-			case entries := <-latest:
-				if !yield(entries, nil) {
+			case q := <-latest:
+				if !yield(q, nil) {
 					return
 				}
 			case err := <-failed:
@@ -168,16 +197,16 @@ func Changes(ctx context.Context, s *session.Session, name string) iter.Seq2[[]d
 }
 
 // follow keeps the latest state in the channel until ctx ends or for good trouble.
-func follow(ctx context.Context, store driver.Store, name string, latest chan []driver.Entry) error {
+func follow(ctx context.Context, store driver.Store, name string, latest chan driver.Queue) error {
 	spacing := spaced(ctx)
 	watch := func() error {
-		err := store.Watch(ctx, name, func(entries []driver.Entry) error {
+		err := store.Watch(ctx, name, func(q driver.Queue) error {
 			spacing.Reset() // it works: the next trouble is another one
 			select {
 			case <-latest: // nobody took it: it is out of date now
 			default:
 			}
-			latest <- entries
+			latest <- q
 			return nil
 		})
 		if driver.IsPermanent(err) || ctx.Err() != nil {
@@ -199,12 +228,13 @@ func spaced(ctx context.Context) backoff.BackOff {
 
 // snapshot tells holders from waiters, by the rule that every entry follows.
 func snapshot(ctx context.Context, store driver.Store, q driver.Queue) Snapshot {
-	snap := Snapshot{Name: q.Name}
+	snap := Snapshot{Name: q.Name, Limit: q.Limit.N}
 	for i, e := range q.Entries {
 		if i == 0 {
 			snap.Kind = e.Kind
 		}
-		if _, wait := Exclusive(q.Entries[:i]); wait {
+		on, err := RuleOf(e.Mode)(driver.View{Me: e, Ahead: q.Entries[:i], Limit: q.Limit})
+		if err != nil || blocked(on) {
 			snap.Waiters = append(snap.Waiters, entry(ctx, store, e))
 		} else {
 			snap.Holders = append(snap.Holders, entry(ctx, store, e))
@@ -215,10 +245,17 @@ func snapshot(ctx context.Context, store driver.Store, q driver.Queue) Snapshot 
 
 func entry(ctx context.Context, store driver.Store, e driver.Entry) Entry {
 	identity, _ := store.Identify(ctx, e) // shown without when it cannot be told
-	return Entry{
+	shown := Entry{
 		Token: e.Token, Identity: identity, Kind: e.Kind, Mode: string(e.Mode), Value: e.Value, Note: e.Info.Note,
 		Key: e.Key, Since: e.Info.Since, TTLLeft: e.TTLLeft,
 	}
+	switch { // where the value is ours
+	case e.Mode == driver.Permit:
+		shown.Weight, shown.Value = permitOf(e).weight, ""
+	case e.Mode == driver.Exclusive && IsShared(e):
+		shown.Mode, shown.Value = string(driver.Shared), ""
+	}
+	return shown
 }
 
 // same reports whether nothing but the TTLs differs.

@@ -1,19 +1,162 @@
 package watch
 
-import "github.com/fairlead-go/fairlead/session/driver"
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
 
-// A Rule decides over a turn, from the entries ahead of one's own in queue
-// order, nearest last. It returns the entry to wait for, or false when nothing
-// has to be waited for. Entries ahead can only leave or change; a rule must not
+	"github.com/fairlead-go/fairlead/session"
+	"github.com/fairlead-go/fairlead/session/driver"
+)
+
+// A Rule decides over a turn, from one's own entry and those ahead of it in the
+// queue. It returns no obstacles when the turn has come, else what to wait
+// for: when that has left or changed, the rule is asked again. An error, such as
+// session.ErrKind, says that the turn can never come.
+//
+// Entries ahead can only leave or change, and the limit change; a rule must not
 // depend on anything else.
-type Rule func(ahead []driver.Entry) (on driver.Entry, wait bool)
+type Rule func(v driver.View) (driver.Obstacles, error)
 
-// Exclusive is the rule of a mutex and of an election: wait for the nearest
-// entry ahead. When that leaves while it waits itself, the next one ahead is
-// the nearest.
-func Exclusive(ahead []driver.Entry) (on driver.Entry, wait bool) {
-	if len(ahead) == 0 {
-		return driver.Entry{}, false
+// RuleOf returns the rule that entries of a mode follow.
+func RuleOf(mode driver.Mode) Rule {
+	switch mode {
+	case driver.Shared:
+		return Shared
+	case driver.Permit:
+		return Permit
 	}
-	return ahead[len(ahead)-1], true
+	return Exclusive
+}
+
+// none are the obstacles of one whose turn has come.
+var none driver.Obstacles
+
+// blocked reports whether there is something to wait for.
+func blocked(on driver.Obstacles) bool { return len(on.Entries) > 0 || on.Limit }
+
+// one is a single entry to wait for.
+func one(e driver.Entry) driver.Obstacles { return driver.Obstacles{Entries: []driver.Entry{e}} }
+
+// Exclusive is the rule of a mutex, of an election and of an rwmutex's writers:
+// wait for the nearest entry ahead. When that leaves while it waits itself, the
+// next one ahead is the nearest.
+func Exclusive(v driver.View) (driver.Obstacles, error) {
+	if len(v.Ahead) == 0 {
+		return none, nil
+	}
+	nearest := v.Ahead[len(v.Ahead)-1]
+	if nearest.Mode == driver.Permit {
+		return none, otherKind(nearest)
+	}
+	return one(nearest), nil
+}
+
+// Shared is the rule of an rwmutex's readers: wait for the nearest writer ahead,
+// whether it holds or waits.
+func Shared(v driver.View) (driver.Obstacles, error) {
+	for i := len(v.Ahead) - 1; i >= 0; i-- {
+		switch e := v.Ahead[i]; {
+		case e.Mode == driver.Permit:
+			return none, otherKind(e)
+		case !IsShared(e):
+			return one(e), nil
+		}
+	}
+	return none, nil
+}
+
+// sharedValue is the value of a writer's entry that has become a reader's.
+const sharedValue = "shared"
+
+// IsShared reports whether an entry is a reader's: one made as such, or one of a
+// writer that was downgraded.
+func IsShared(e driver.Entry) bool {
+	return e.Mode == driver.Shared || e.Kind == "rwmutex" && e.Value == sharedValue
+}
+
+// Downgraded is the value that makes a reader's of a writer's entry.
+func Downgraded() string { return sharedValue }
+
+// Permit is the rule of a semaphore: it is my turn once the weights of all ahead
+// and mine fit the limit. So holders are always the first of the queue, and who
+// weighs much is not overtaken by who weighs little.
+//
+// Any holder may be the next to leave, so the first that has to wait waits for
+// all of them, and for the limit. Everybody behind waits for the entry ahead
+// alone: to leave, or to be stamped as granted, which makes its follower the
+// first. A holder is told by its stamp; by a token that the limit says is one's;
+// or, as those who were let in at once bear no stamp, by its fitting the limit.
+func Permit(v driver.View) (driver.Obstacles, error) {
+	if len(v.Ahead) > 0 && v.Ahead[0].Mode != driver.Permit {
+		return none, otherKind(v.Ahead[0])
+	}
+	me := permitOf(v.Me)
+	if me.granted || v.Me.Token > 0 && v.Me.Token <= v.Limit.Through {
+		return none, nil
+	}
+	if me.weight > v.Limit.N {
+		return none, fmt.Errorf("%w: it is %d now, and %d is asked for", session.ErrLimit, v.Limit.N, me.weight)
+	}
+	ahead, holding := Weigh(v.Ahead, v.Limit)
+	switch {
+	case ahead <= v.Limit.N-me.weight:
+		return none, nil
+	case holding == len(v.Ahead):
+		return driver.Obstacles{Entries: v.Ahead, Limit: true}, nil
+	}
+	return one(v.Ahead[len(v.Ahead)-1]), nil
+}
+
+// Weigh returns how much the entries weigh together, and how many of them, the
+// first of the queue, hold permits.
+func Weigh(entries []driver.Entry, limit driver.Limit) (weight int64, holding int) {
+	for i, e := range entries {
+		p := permitOf(e)
+		weight += min(p.weight, math.MaxInt64-weight)
+		if holding == i && (p.granted || e.Token <= limit.Through || weight <= limit.N) {
+			holding = i + 1
+		}
+	}
+	return weight, holding
+}
+
+// A permit is what the value of a permit's entry says.
+type permit struct {
+	weight  int64
+	granted bool
+}
+
+const grantedMark = " granted"
+
+// PermitValue is the value of a permit's entry.
+func PermitValue(weight int64, granted bool) string {
+	v := strconv.FormatInt(weight, 10)
+	if granted {
+		v += grantedMark
+	}
+	return v
+}
+
+// permitOf reads an entry's value. What is no permit, or garbled, weighs more than
+// any limit: it is waited for, and never taken for a holder.
+func permitOf(e driver.Entry) permit {
+	digits, granted := strings.CutSuffix(e.Value, grantedMark)
+	weight, err := strconv.ParseInt(digits, 10, 64)
+	if e.Mode != driver.Permit || err != nil || weight <= 0 {
+		return permit{weight: math.MaxInt64}
+	}
+	return permit{weight, granted}
+}
+
+// otherKind is the error of one who finds a primitive of another kind in the queue.
+func otherKind(e driver.Entry) error {
+	switch {
+	case e.Mode == driver.Permit:
+		return fmt.Errorf("%w: a semaphore", session.ErrKind)
+	case e.Kind == "":
+		return fmt.Errorf("%w: a lock of another library", session.ErrKind)
+	}
+	return fmt.Errorf("%w: %s", session.ErrKind, e.Kind)
 }

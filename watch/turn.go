@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
@@ -16,6 +17,35 @@ import (
 // blameTimeout bounds the look at who held when a wait timed out.
 const blameTimeout = 400 * time.Millisecond
 
+// maxLinks bounds the holders that a waiter's span links to.
+const maxLinks = 16
+
+// Options are those of every primitive. The zero value, and nil, mean the
+// defaults.
+type Options struct {
+	// Note tells operators what the holder is doing; at most 256 bytes.
+	Note string
+
+	// MaxWait bounds the wait for a turn alone, also in Do and Run, where a
+	// timeout on ctx would end the work too. 0: only ctx bounds it.
+	MaxWait time.Duration
+}
+
+// Copy returns a copy, with nil replaced by the defaults.
+func (o *Options) Copy() *Options {
+	if o == nil {
+		return &Options{}
+	}
+	c := *o
+	return &c
+}
+
+// Claim returns the claim with these options.
+func (o *Options) Claim(c Claim) Claim {
+	c.Note, c.MaxWait = o.Note, o.MaxWait
+	return c
+}
+
 // A Claim is what Turn asks for.
 type Claim struct {
 	Op      string // what errors say was tried: "lock mutex"
@@ -24,15 +54,22 @@ type Claim struct {
 	Mode    driver.Mode
 	Value   string        // what others see of the entry, at most 64 KiB
 	Note    string        // shown to operators, at most 256 bytes
+	Limit   int64         // of the queue, for permits
 	MaxWait time.Duration // bounds the wait; 0: only ctx does
 	Try     bool          // do not queue: fail with ErrHeld unless the turn comes at once
+
+	// Stamp, if not "", replaces Value once a turn has come that had to be waited
+	// for: the one behind, who may wait for just that, is woken. It is written in
+	// the background.
+	Stamp string
 }
 
 // Turn joins the queue c.Name and blocks until the rule says that the turn has
 // come. It is fair: turns come in the order of joining.
 //
 // It ends with the grant; with ctx's error, or context.DeadlineExceeded after
-// MaxWait; with ErrClosed; with ErrHeld, if c.Try; or with an error that trying
+// MaxWait; with ErrClosed; with ErrHeld, if c.Try; with ErrKind or ErrLimit, if
+// the queue is in use by others for something else; or with an error that trying
 // again cannot heal. All are wrapped in a *session.Error. When it fails, its
 // entry is removed, if need be in the background. When a reply is lost, it
 // finds out what happened; it neither fails for that nor joins twice.
@@ -90,6 +127,8 @@ type turn struct {
 	rule    Rule
 	acq     *telemetry.Acquisition
 	holding context.Context // whose values the grant carries
+	linked  []uint64        // tokens of those that the span links to
+	never   error           // why the rule did not admit a Try, if not for who holds
 }
 
 // take joins until a place leads to a grant, or to an error that ends the call.
@@ -110,19 +149,35 @@ func (t *turn) take(ctx context.Context) (*session.Grant, error) {
 	}
 }
 
-// wait follows the rule from one entry ahead to the next until nobody is left.
+// wait follows the rule from one obstacle to the next until there is none.
 func (t *turn) wait(ctx context.Context, p *session.Place) (*session.Grant, error) {
-	for {
-		on, wait := t.rule(p.View().Ahead)
-		if ctx.Err() != nil {
+	for waited := false; ; waited = true {
+		on, err := t.rule(p.View())
+		switch {
+		case ctx.Err() != nil:
 			return nil, ctx.Err()
+		case err != nil:
+			return nil, err
+		case !blocked(on):
+			g, err := p.Grant(t.holding)
+			if err == nil && waited && t.claim.Stamp != "" {
+				g.UpdateLater(t.claim.Stamp)
+			}
+			return g, err
 		}
-		if !wait {
-			return p.Grant(t.holding)
-		}
-		t.acq.Waits(on.Info.Trace)
+		t.link(on.Entries)
 		if err := p.Await(ctx, on); err != nil {
 			return nil, err
+		}
+	}
+}
+
+// link says whom the call waits for, each once.
+func (t *turn) link(entries []driver.Entry) {
+	for _, e := range entries {
+		if len(t.linked) < maxLinks && !slices.Contains(t.linked, e.Token) {
+			t.linked = append(t.linked, e.Token)
+			t.acq.Waits(e.Info.Trace)
 		}
 	}
 }
@@ -135,11 +190,13 @@ func (t *turn) join(ctx context.Context) driver.Claim {
 		Mode:  t.claim.Mode,
 		Value: t.claim.Value,
 		Info:  driver.Info{Note: t.claim.Note, Since: time.Now(), Trace: trace.SpanContextFromContext(ctx)},
+		Limit: t.claim.Limit,
 	}
 	if t.claim.Try {
-		c.Admit = func(ahead []driver.Entry) bool {
-			_, wait := t.rule(ahead)
-			return !wait
+		c.Admit = func(v driver.View) bool {
+			var on driver.Obstacles
+			on, t.never = t.rule(v)
+			return t.never == nil && !blocked(on)
 		}
 	}
 	return c
@@ -149,15 +206,22 @@ func (t *turn) join(ctx context.Context) driver.Claim {
 func (t *turn) fail(ctx context.Context, err error) error {
 	e := &session.Error{Op: t.claim.Op, Name: t.claim.Name, Err: err}
 	var refused *driver.Refused
+	var limit *driver.LimitError
 	switch {
+	case errors.As(err, &refused) && t.never != nil:
+		e.Err = t.never
 	case errors.As(err, &refused):
 		e.Err = session.ErrHeld
 		t.blame(ctx, e, refused.Ahead)
+	case errors.As(err, &limit) && limit.Limit == 0:
+		e.Err = fmt.Errorf("%w: %w", session.ErrKind, err)
+	case errors.As(err, &limit):
+		e.Err = fmt.Errorf("%w: %w, and not %d", session.ErrLimit, err, t.claim.Limit)
 	case errors.Is(err, context.DeadlineExceeded):
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), blameTimeout)
 		defer cancel()
-		if first, err := t.s.Store().Read(ctx, t.claim.Name, 1); err == nil {
-			t.blame(ctx, e, first)
+		if q, err := t.s.Store().Read(ctx, t.claim.Name, 1); err == nil {
+			t.blame(ctx, e, q.Entries)
 		}
 	}
 	return e

@@ -8,8 +8,9 @@
 //
 // A store holds queues, each under a name. A queue is a sequence of entries in
 // the order in which the store accepted them. Each entry belongs to a lease
-// and goes when the lease does. That is all: what an entry entitles its owner
-// to is decided outside the store, by a rule over the entries ahead of it.
+// and goes when the lease does. A queue of permits also has a limit, for as long
+// as it has entries. That is all: what an entry entitles its owner to is decided
+// outside the store, by a rule over the entries ahead of it.
 //
 // # What a backend promises
 //
@@ -27,10 +28,10 @@
 //
 // # Errors
 //
-// A method fails with an error that Is [ErrLeaseGone], [ErrEntryGone] or
-// [ErrRefused], each of which is definite; with one marked by [Permanent],
-// which trying again cannot heal; or with any other, which is temporary and,
-// for a call that changes the store, leaves the outcome unknown. A permanent
-// error of Join leaves the outcome unknown as well: a store may apply a request
-// and reject it in the same breath.
+// A method fails with an error that Is [ErrLeaseGone], [ErrEntryGone],
+// [ErrRefused] or [ErrConflict], or is a [LimitError], each of which is definite;
+// with one marked by [Permanent], which trying again cannot heal; or with any
+// other, which is temporary and, for a call that changes the store, leaves the
+// outcome unknown. A permanent error of Join leaves the outcome unknown as well:
+// a store may apply a request and reject it in the same breath.
 package driver

@@ -18,14 +18,19 @@ type Store interface {
 	// request that started the lease's life, or last prolonged it, was sent.
 	Grant(ctx context.Context, spec Spec) (Lease, time.Time, error)
 
-	// Read returns the first limit entries of a queue, in order; limit 0 means
-	// all. It is linearizable.
-	Read(ctx context.Context, name string, limit int) ([]Entry, error)
+	// Read returns a queue, with its first n entries; n = 0 means all. It is
+	// linearizable.
+	Read(ctx context.Context, name string, n int) (Queue, error)
 
-	// Watch calls f with the entries of the queue, at once and then after each
-	// change, until ctx ends, f fails, or there is trouble; it returns that
-	// error. Several changes may be reported as one.
-	Watch(ctx context.Context, name string, f func([]Entry) error) error
+	// Watch calls f with the queue, at once and then after each change of its
+	// entries or of its limit, until ctx ends, f fails, or there is trouble; it
+	// returns that error. Several changes may be reported as one.
+	Watch(ctx context.Context, name string, f func(Queue) error) error
+
+	// SetLimit changes the limit of a queue that has entries, to n and through,
+	// if neither that has changed nor an entry was made since Read returned q;
+	// else it fails with ErrConflict and does nothing. Entries may have left.
+	SetLimit(ctx context.Context, q Queue, n int64, through uint64) error
 
 	// List returns the queues whose name starts with prefix and that have
 	// entries, by name.
@@ -67,9 +72,13 @@ type Lease interface {
 	// Join appends an entry to the queue c.Name and returns the queue as seen
 	// from it. The claim's ID must not be in use.
 	//
-	// With c.Admit, it appends only if Admit accepts the entries that would be
-	// ahead, as one atomic step, and otherwise fails with a *Refused; nobody
+	// With c.Admit, it appends only if Admit accepts the view that the entry
+	// would have, as one atomic step, and otherwise fails with a *Refused; nobody
 	// behind is delayed by an entry that was refused.
+	//
+	// With c.Limit, it gives that limit to a queue that has no entries, and
+	// fails with a *LimitError if the queue has some and another limit, or none.
+	// Without c.Limit it does not look.
 	Join(ctx context.Context, c Claim) (View, error)
 
 	// Resolve settles a Join of the claim whose outcome is unknown. It returns
@@ -83,11 +92,12 @@ type Lease interface {
 	// take effect any more.
 	Withdraw(ctx context.Context, c Claim) error
 
-	// Wait blocks until the entry on, which is ahead of v.Me in v, has left the
-	// queue or has changed, and returns a later view. It costs the store the
-	// same whatever the length of the queue, and is not woken by what happens
-	// to other entries. It fails with ErrEntryGone when v.Me is no longer there.
-	Wait(ctx context.Context, v View, on Entry) (View, error)
+	// Wait blocks until one of the obstacles, which v shows, has left the queue or
+	// has changed, and returns a later view. To wait for one entry costs the
+	// store the same whatever the length of the queue; no event that concerns
+	// other entries alone wakes it. It fails with ErrEntryGone when v.Me is no
+	// longer there.
+	Wait(ctx context.Context, v View, on Obstacles) (View, error)
 
 	// Look returns the present view from the entry, linearizably, or
 	// ErrEntryGone. With it a holder confirms that it still holds.
@@ -116,8 +126,11 @@ type Spec struct {
 // A Mode is what an entry asks for.
 type Mode string
 
-// Exclusive entries exclude every other entry of the queue.
-const Exclusive Mode = "exclusive"
+const (
+	Exclusive Mode = "exclusive" // excludes every other entry
+	Shared    Mode = "shared"    // excludes exclusive entries
+	Permit    Mode = "permit"    // counts against the queue's limit
+)
 
 // A Claim asks for an entry.
 type Claim struct {
@@ -127,9 +140,10 @@ type Claim struct {
 	Mode  Mode
 	Value string // the proposal of a candidate; see [Lease.Update]
 	Info  Info
+	Limit int64 // of the queue, for permits; else 0
 
 	// Admit, when not nil, makes Join conditional.
-	Admit func(ahead []Entry) bool
+	Admit func(v View) bool
 }
 
 // Info tells others about an entry. It is fixed when the entry is made.
@@ -158,13 +172,34 @@ type Entry struct {
 
 // A View is a queue as seen from one entry.
 type View struct {
-	Me    Entry
-	Ahead []Entry // those ahead of Me that the mode's rule needs, nearest last
-	At    uint64  // the store's version of this view, for the driver's own use
+	Me Entry
+
+	// Ahead is who is ahead of Me, nearest last: all of them, except that an
+	// exclusive entry may see the nearest alone.
+	Ahead []Entry
+
+	Limit Limit  // of the queue, where Me is a permit
+	At    uint64 // the store's version of this view, for the driver's own use
+}
+
+// Obstacles are what stands between an entry and its turn.
+type Obstacles struct {
+	Entries []Entry // ahead in the queue
+	Limit   bool    // the limit that the queue has now
+}
+
+// A Limit is how much the permits of a queue may weigh together. It lasts as long
+// as the queue has entries.
+type Limit struct {
+	N       int64  // 0: the queue has none
+	Through uint64 // entries with tokens up to this one hold, whatever N is now
+	Version uint64 // changes with each change
 }
 
 // A Queue is a name and its entries, in order.
 type Queue struct {
 	Name    string
 	Entries []Entry
+	Limit   Limit
+	At      uint64 // the store's version of this state, for the driver's own use
 }

@@ -14,6 +14,9 @@ var (
 
 	// ErrRefused is the error of a conditional Join that was not admitted.
 	ErrRefused = errors.New("not admitted")
+
+	// ErrConflict says that a queue is no longer as it was read.
+	ErrConflict = errors.New("the queue has changed")
 )
 
 // Refused is the error of a conditional Join that was not admitted, with the
@@ -24,6 +27,17 @@ func (e *Refused) Error() string { return ErrRefused.Error() }
 
 // Is reports whether target is ErrRefused.
 func (e *Refused) Is(target error) bool { return target == ErrRefused }
+
+// LimitError is the error of a Join to a queue that is in use with another limit,
+// or without one.
+type LimitError struct{ Limit int64 }
+
+func (e *LimitError) Error() string {
+	if e.Limit == 0 {
+		return "the queue is in use without a limit"
+	}
+	return fmt.Sprintf("the queue is in use with limit %d", e.Limit)
+}
 
 type permanent struct{ err error }
 

@@ -20,7 +20,7 @@ type bug struct {
 type mutant struct {
 	driver.Store
 	lease lies
-	watch func(ctx context.Context, s driver.Store, name string, f func([]driver.Entry) error) error
+	watch func(ctx context.Context, s driver.Store, name string, f func(driver.Queue) error) error
 	late  time.Duration // by which Grant misstates when it was sent
 }
 
@@ -31,7 +31,7 @@ type lies struct {
 	revoke     func(ctx context.Context, l *mutantLease) error
 	join       func(ctx context.Context, l *mutantLease, c driver.Claim) (driver.View, error)
 	resolve    func(ctx context.Context, l *mutantLease, c driver.Claim) (driver.View, error)
-	wait       func(ctx context.Context, l *mutantLease, v driver.View, on driver.Entry) (driver.View, error)
+	wait       func(ctx context.Context, l *mutantLease, v driver.View, on driver.Obstacles) (driver.View, error)
 	look       func(ctx context.Context, l *mutantLease, e driver.Entry) (driver.View, error)
 	update     func(ctx context.Context, l *mutantLease, e driver.Entry, value string) (driver.Entry, error)
 	leave      func(ctx context.Context, l *mutantLease, e driver.Entry) error
@@ -59,7 +59,7 @@ func (m *mutant) Grant(ctx context.Context, spec driver.Spec) (driver.Lease, tim
 	return &mutantLease{l, m}, sent.Add(m.late), nil
 }
 
-func (m *mutant) Watch(ctx context.Context, name string, f func([]driver.Entry) error) error {
+func (m *mutant) Watch(ctx context.Context, name string, f func(driver.Queue) error) error {
 	if m.watch != nil {
 		return m.watch(ctx, m.Store, name, f)
 	}
@@ -101,7 +101,7 @@ func (l *mutantLease) Resolve(ctx context.Context, c driver.Claim) (driver.View,
 	return l.Lease.Resolve(ctx, c)
 }
 
-func (l *mutantLease) Wait(ctx context.Context, v driver.View, on driver.Entry) (driver.View, error) {
+func (l *mutantLease) Wait(ctx context.Context, v driver.View, on driver.Obstacles) (driver.View, error) {
 	if f := l.m.lease.wait; f != nil {
 		return f(ctx, l, v, on)
 	}
@@ -142,8 +142,8 @@ func (l *mutantLease) own(ctx context.Context, e driver.Entry) driver.Entry {
 	if err != nil {
 		return e
 	}
-	if i := slices.IndexFunc(q, func(x driver.Entry) bool { return x.Lease == l.ID() }); i >= 0 {
-		return q[i]
+	if i := slices.IndexFunc(q.Entries, func(x driver.Entry) bool { return x.Lease == l.ID() }); i >= 0 {
+		return q.Entries[i]
 	}
 	return e
 }
@@ -178,15 +178,15 @@ var bugs = []bug{
 			if err != nil {
 				return driver.View{}, err
 			}
-			if i := slices.IndexFunc(q, func(e driver.Entry) bool { return e.ID == c.ID }); i >= 0 {
-				return l.Lease.Look(ctx, q[i])
+			if i := slices.IndexFunc(q.Entries, func(e driver.Entry) bool { return e.ID == c.ID }); i >= 0 {
+				return l.Lease.Look(ctx, q.Entries[i])
 			}
 			return driver.View{}, driver.ErrEntryGone
 		},
 	}}), []string{"LateJoinNeverApplies", "LateRequestAtEveryStepOfLock", "LateRequestAtEveryStepOfCampaign"}},
 
 	{"wait returns at once as if gone", plant(mutant{lease: lies{
-		wait: func(_ context.Context, _ *mutantLease, v driver.View, _ driver.Entry) (driver.View, error) {
+		wait: func(_ context.Context, _ *mutantLease, v driver.View, _ driver.Obstacles) (driver.View, error) {
 			v.Ahead = nil
 			return v, nil
 		},
@@ -194,7 +194,7 @@ var bugs = []bug{
 		"NothingIsReentrant", "NamePrefixesDoNotInterfere", "ExpiryWhileWaitingJoinsAgainAtTheEnd"}},
 
 	{"wait takes its predecessor for the only one ahead", plant(mutant{lease: lies{
-		wait: func(ctx context.Context, l *mutantLease, v driver.View, on driver.Entry) (driver.View, error) {
+		wait: func(ctx context.Context, l *mutantLease, v driver.View, on driver.Obstacles) (driver.View, error) {
 			v, err := l.Lease.Wait(ctx, v, on)
 			v.Ahead = nil
 			return v, err
@@ -202,7 +202,7 @@ var bugs = []bug{
 	}}), []string{"PredecessorThatGivesUpAdmitsNobody", "MiddleWaiterThatDiesAdmitsNobody", "EntryRemovedWhileWaitingJoinsAgain"}},
 
 	{"wait misses what happened before it began", plant(mutant{lease: lies{
-		wait: func(ctx context.Context, l *mutantLease, v driver.View, on driver.Entry) (driver.View, error) {
+		wait: func(ctx context.Context, l *mutantLease, v driver.View, on driver.Obstacles) (driver.View, error) {
 			if now, err := l.Lease.Look(ctx, v.Me); err == nil && len(now.Ahead) == 0 {
 				<-ctx.Done()
 				return v, ctx.Err()
@@ -212,19 +212,19 @@ var bugs = []bug{
 	}}), []string{"WaitMissesNothing"}},
 
 	{"wait does not see changes", plant(mutant{lease: lies{
-		wait: func(ctx context.Context, l *mutantLease, v driver.View, on driver.Entry) (driver.View, error) {
+		wait: func(ctx context.Context, l *mutantLease, v driver.View, on driver.Obstacles) (driver.View, error) {
 			for {
 				now, err := l.Lease.Wait(ctx, v, on)
-				if err != nil || len(now.Ahead) == 0 || now.Ahead[len(now.Ahead)-1].ID != on.ID {
+				if err != nil || len(now.Ahead) == 0 || now.Ahead[len(now.Ahead)-1].ID != on.Entries[0].ID {
 					return now, err
 				}
-				on = now.Ahead[len(now.Ahead)-1]
+				on.Entries = now.Ahead[len(now.Ahead)-1:]
 			}
 		},
 	}}), []string{"WaitSeesAChange"}},
 
 	{"wait does not see that its own entry is gone", plant(mutant{lease: lies{
-		wait: func(ctx context.Context, l *mutantLease, v driver.View, on driver.Entry) (driver.View, error) {
+		wait: func(ctx context.Context, l *mutantLease, v driver.View, on driver.Obstacles) (driver.View, error) {
 			now, err := l.Lease.Wait(ctx, v, on)
 			if errors.Is(err, driver.ErrEntryGone) {
 				v.Ahead = nil
@@ -235,7 +235,7 @@ var bugs = []bug{
 	}}), []string{"WaitKnowsThatItsOwnEntryIsGone"}},
 
 	{"wait does not end with its context", plant(mutant{lease: lies{
-		wait: func(ctx context.Context, l *mutantLease, v driver.View, on driver.Entry) (driver.View, error) {
+		wait: func(ctx context.Context, l *mutantLease, v driver.View, on driver.Obstacles) (driver.View, error) {
 			return l.Lease.Wait(context.WithoutCancel(ctx), v, on)
 		},
 	}}), []string{"DriverReturnsWhenItsContextEnds", "PredecessorThatGivesUpAdmitsNobody", "CancelWhileFrozenReturnsPromptly"}},
@@ -254,8 +254,8 @@ var bugs = []bug{
 				if err != nil {
 					return driver.View{}, err
 				}
-				if !admit(q) {
-					return driver.View{}, &driver.Refused{Ahead: q}
+				if !admit(driver.View{Ahead: q.Entries}) {
+					return driver.View{}, &driver.Refused{Ahead: q.Entries}
 				}
 				c.Admit = nil
 				<-time.After(50 * time.Millisecond) // as on a slow network: the others ask meanwhile
@@ -267,7 +267,7 @@ var bugs = []bug{
 	{"admits where nobody holds but somebody waits", plant(mutant{lease: lies{
 		join: func(ctx context.Context, l *mutantLease, c driver.Claim) (driver.View, error) {
 			if admit := c.Admit; admit != nil {
-				c.Admit = func(ahead []driver.Entry) bool { return admit(ahead) || len(ahead) == 1 }
+				c.Admit = func(v driver.View) bool { return admit(v) || len(v.Ahead) == 1 }
 			}
 			return l.Lease.Join(ctx, c)
 		},
@@ -309,26 +309,26 @@ var bugs = []bug{
 		[]string{"LeaseOutlivesItsTTLWhileRenewed", "EntriesGoWithTheLease"}},
 
 	{"watch leaves the present state out", plant(mutant{
-		watch: func(ctx context.Context, s driver.Store, name string, f func([]driver.Entry) error) error {
+		watch: func(ctx context.Context, s driver.Store, name string, f func(driver.Queue) error) error {
 			first := true
-			return s.Watch(ctx, name, func(entries []driver.Entry) error {
+			return s.Watch(ctx, name, func(q driver.Queue) error {
 				if first {
 					first = false
 					return nil
 				}
-				return f(entries)
+				return f(q)
 			})
 		},
 	}), []string{"WatchShowsThePresentStateFirst", "WatchEndsWithItsFunction", "QueueYieldsThePresentStateFirst",
 		"ObserversSeeEachLeaderInOrder"}},
 
 	{"watch misses empty queues", plant(mutant{
-		watch: func(ctx context.Context, s driver.Store, name string, f func([]driver.Entry) error) error {
-			return s.Watch(ctx, name, func(entries []driver.Entry) error {
-				if len(entries) == 0 {
+		watch: func(ctx context.Context, s driver.Store, name string, f func(driver.Queue) error) error {
+			return s.Watch(ctx, name, func(q driver.Queue) error {
+				if len(q.Entries) == 0 {
 					return nil
 				}
-				return f(entries)
+				return f(q)
 			})
 		},
 	}), []string{"WatchShowsThePresentStateFirst", "QueueYieldsThePresentStateFirst", "ObserversSeeEachLeaderInOrder"}},

@@ -93,9 +93,12 @@ func (h *holder) leave(e driver.Entry) {
 	}
 }
 
+// one is a single obstacle.
+func one(e driver.Entry) driver.Obstacles { return driver.Obstacles{Entries: []driver.Entry{e}} }
+
 // awaiting starts a Wait.
 func (h *holder) awaiting(v driver.View, on driver.Entry) *job[driver.View] {
-	return begin(h.f, func() (driver.View, error) { return h.Wait(h.f.ctx, v, on) })
+	return begin(h.f, func() (driver.View, error) { return h.Wait(h.f.ctx, v, one(on)) })
 }
 
 // nearest returns the entry right ahead.
@@ -141,7 +144,7 @@ func joinAppends(f *fixture) {
 		f.Errorf("%d entries, want 6", len(q))
 	}
 	first, err := f.admin.Read(f.ctx, name, 2)
-	if err != nil || len(first) != 2 || first[0].Token != q[0].Token {
+	if err != nil || len(first.Entries) != 2 || first.Entries[0].Token != q[0].Token {
 		f.Errorf("Read with limit 2 returned %v, %v", first, err)
 	}
 }
@@ -183,7 +186,7 @@ func admitIsPartOfTheJoin(f *fixture) {
 	for i := range 12 {
 		tries = append(tries, act(f, func() error {
 			c := claim(name)
-			c.Admit = func(ahead []driver.Entry) bool { return len(ahead) == 0 }
+			c.Admit = func(v driver.View) bool { return len(v.Ahead) == 0 }
 			v, err := holders[i%3].Join(f.ctx, c)
 			mu.Lock()
 			defer mu.Unlock()

@@ -216,9 +216,9 @@ func tryLockDelaysNobody(f *fixture) {
 	waiter := b.waiting(f.ctx, name, 2)
 	ctx, cancel := context.WithCancel(f.ctx)
 	seen := act(f, func() error {
-		return f.admin.Watch(ctx, name, func(entries []driver.Entry) error {
-			if len(entries) > 2 {
-				f.Errorf("a TryLock has queued: %v", brief(entries))
+		return f.admin.Watch(ctx, name, func(q driver.Queue) error {
+			if len(q.Entries) > 2 {
+				f.Errorf("a TryLock has queued: %v", brief(q.Entries))
 			}
 			return nil
 		})

@@ -29,11 +29,11 @@ func tapped(t *testing.T, c *Calls) (driver.Lease, driver.Store) {
 
 func length(t *testing.T, s driver.Store, name string) int {
 	t.Helper()
-	entries, err := s.Read(t.Context(), name, 0)
+	q, err := s.Read(t.Context(), name, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return len(entries)
+	return len(q.Entries)
 }
 
 func TestLostReplyIsOfACallThatWasMade(t *testing.T) {

@@ -228,11 +228,11 @@ func (f *fixture) release(g *session.Grant) {
 // queue returns the entries of a queue.
 func (f *fixture) queue(name string) []driver.Entry {
 	f.Helper()
-	entries, err := f.admin.Read(f.ctx, name, 0)
+	q, err := f.admin.Read(f.ctx, name, 0)
 	if err != nil {
 		f.Fatalf("read the queue %q: %v", name, err)
 	}
-	return entries
+	return q.Entries
 }
 
 // brief shows of entries what tells them apart.

@@ -31,6 +31,7 @@ const (
 	OpUpdate     Op = "update"
 	OpLeave      Op = "leave"
 	OpEntries    Op = "entries"
+	OpSetLimit   Op = "set limit"
 )
 
 // A Hook stands around every call of an interposed store. It makes the call by
@@ -86,16 +87,20 @@ func (s *store) Grant(ctx context.Context, spec driver.Spec) (driver.Lease, time
 	return &lease{g.lease, s.hook}, g.sent, nil
 }
 
-func (s *store) Read(ctx context.Context, name string, limit int) ([]driver.Entry, error) {
-	return reply(ctx, s.hook, OpRead, func(ctx context.Context) ([]driver.Entry, error) {
-		return s.inner.Read(ctx, name, limit)
+func (s *store) Read(ctx context.Context, name string, n int) (driver.Queue, error) {
+	return reply(ctx, s.hook, OpRead, func(ctx context.Context) (driver.Queue, error) {
+		return s.inner.Read(ctx, name, n)
 	})
 }
 
-func (s *store) Watch(ctx context.Context, name string, f func([]driver.Entry) error) error {
+func (s *store) SetLimit(ctx context.Context, q driver.Queue, n int64, through uint64) error {
+	return s.hook(ctx, OpSetLimit, func(ctx context.Context) error { return s.inner.SetLimit(ctx, q, n, through) })
+}
+
+func (s *store) Watch(ctx context.Context, name string, f func(driver.Queue) error) error {
 	return s.hook(ctx, OpWatch, func(ctx context.Context) error {
-		return s.inner.Watch(ctx, name, func(entries []driver.Entry) error {
-			return s.hook(ctx, OpDeliver, func(context.Context) error { return f(entries) })
+		return s.inner.Watch(ctx, name, func(q driver.Queue) error {
+			return s.hook(ctx, OpDeliver, func(context.Context) error { return f(q) })
 		})
 	})
 }
@@ -141,7 +146,7 @@ func (l *lease) Withdraw(ctx context.Context, c driver.Claim) error {
 	return l.hook(ctx, OpWithdraw, func(ctx context.Context) error { return l.inner.Withdraw(ctx, c) })
 }
 
-func (l *lease) Wait(ctx context.Context, v driver.View, on driver.Entry) (driver.View, error) {
+func (l *lease) Wait(ctx context.Context, v driver.View, on driver.Obstacles) (driver.View, error) {
 	return reply(ctx, l.hook, OpWait, func(ctx context.Context) (driver.View, error) {
 		return l.inner.Wait(ctx, v, on)
 	})

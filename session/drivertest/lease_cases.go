@@ -184,9 +184,9 @@ func driverReturnsWhenItsContextEnds(f *fixture) {
 	}
 	calls := map[string]func() error{
 		"Watch": func() error { return h.Watch(ctx) },
-		"Wait":  func() error { _, err := h.Wait(ctx, v, first.Me); return err },
+		"Wait":  func() error { _, err := h.Wait(ctx, v, one(first.Me)); return err },
 		"Store.Watch": func() error {
-			return h.store.Watch(ctx, name, func([]driver.Entry) error { return nil })
+			return h.store.Watch(ctx, name, func(driver.Queue) error { return nil })
 		},
 	}
 	if h.link != nil {

@@ -29,6 +29,11 @@ func turnedAll(entries []driver.Entry) []driver.Entry {
 	return out
 }
 
+func turnedQueue(q driver.Queue) driver.Queue {
+	q.Entries = turnedAll(q.Entries)
+	return q
+}
+
 func turnedView(v driver.View, err error) (driver.View, error) {
 	v.Me, v.Ahead = turned(v.Me), turnedAll(v.Ahead)
 	return v, err
@@ -39,13 +44,13 @@ func (m *mirror) Grant(ctx context.Context, spec driver.Spec) (driver.Lease, tim
 	return &mirrorLease{l}, sent, err
 }
 
-func (m *mirror) Read(ctx context.Context, name string, limit int) ([]driver.Entry, error) {
-	entries, err := m.Store.Read(ctx, name, limit)
-	return turnedAll(entries), err
+func (m *mirror) Read(ctx context.Context, name string, n int) (driver.Queue, error) {
+	q, err := m.Store.Read(ctx, name, n)
+	return turnedQueue(q), err
 }
 
-func (m *mirror) Watch(ctx context.Context, name string, f func([]driver.Entry) error) error {
-	return m.Store.Watch(ctx, name, func(entries []driver.Entry) error { return f(turnedAll(entries)) })
+func (m *mirror) Watch(ctx context.Context, name string, f func(driver.Queue) error) error {
+	return m.Store.Watch(ctx, name, func(q driver.Queue) error { return f(turnedQueue(q)) })
 }
 
 func (l *mirrorLease) Join(ctx context.Context, c driver.Claim) (driver.View, error) {
@@ -56,9 +61,10 @@ func (l *mirrorLease) Resolve(ctx context.Context, c driver.Claim) (driver.View,
 	return turnedView(l.Lease.Resolve(ctx, c))
 }
 
-func (l *mirrorLease) Wait(ctx context.Context, v driver.View, on driver.Entry) (driver.View, error) {
+func (l *mirrorLease) Wait(ctx context.Context, v driver.View, on driver.Obstacles) (driver.View, error) {
 	v, _ = turnedView(v, nil)
-	return turnedView(l.Lease.Wait(ctx, v, turned(on)))
+	on.Entries = turnedAll(on.Entries)
+	return turnedView(l.Lease.Wait(ctx, v, on))
 }
 
 func (l *mirrorLease) Look(ctx context.Context, e driver.Entry) (driver.View, error) {

@@ -53,9 +53,9 @@ func watchShowsThePresentStateFirst(f *fixture) {
 	defer cancel()
 	states := make(chan []driver.Entry)
 	w := act(f, func() error {
-		return f.admin.Watch(ctx, name, func(entries []driver.Entry) error {
+		return f.admin.Watch(ctx, name, func(q driver.Queue) error {
 			select {
-			case states <- slices.Clone(entries):
+			case states <- slices.Clone(q.Entries):
 			case <-ctx.Done():
 			}
 			return nil
@@ -99,9 +99,9 @@ func watchEndsWithItsFunction(f *fixture) {
 	h, name := f.bare(), f.name("q")
 	v := h.join(name)
 	enough := errors.New("enough")
-	err := f.admin.Watch(f.ctx, name, func(entries []driver.Entry) error {
-		if !slices.Equal(tokens(entries), []uint64{v.Me.Token}) {
-			f.Errorf("Watch shows %v first, want the present state", brief(entries))
+	err := f.admin.Watch(f.ctx, name, func(q driver.Queue) error {
+		if !slices.Equal(tokens(q.Entries), []uint64{v.Me.Token}) {
+			f.Errorf("Watch shows %v first, want the present state", brief(q.Entries))
 		}
 		return enough
 	})

@@ -62,12 +62,12 @@ func (r *room) visit(ctx context.Context, p *peer, name, who string) error {
 	defer r.leave(who)
 	// A visit is too short to be met by another one often: the queue shows
 	// whether it was the visitor's turn.
-	first, err := p.f.admin.Read(ctx, name, 1)
+	q, err := p.f.admin.Read(ctx, name, 1)
 	if err != nil {
 		return err
 	}
-	if len(first) == 0 || first[0].Token != g.Token() {
-		r.tb.Errorf("%s was let in with token %d while the queue begins with %v", who, g.Token(), brief(first))
+	if len(q.Entries) == 0 || q.Entries[0].Token != g.Token() {
+		r.tb.Errorf("%s was let in with token %d while the queue begins with %v", who, g.Token(), brief(q.Entries))
 	}
 	r.leave(who)
 	return g.Release(ctx)

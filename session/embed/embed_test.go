@@ -145,9 +145,9 @@ func TestSessionsOnOneDirectoryShareAServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, s := range sessions {
-		entries, err := s.Store().Read(ctx, "q", 0)
-		if err != nil || len(entries) != 1 || entries[0].Token != v.Me.Token {
-			t.Errorf("session %d reads %v, %v", i, entries, err)
+		q, err := s.Store().Read(ctx, "q", 0)
+		if err != nil || len(q.Entries) != 1 || q.Entries[0].Token != v.Me.Token {
+			t.Errorf("session %d reads %v, %v", i, q.Entries, err)
 		}
 		if err := s.Close(ctx); err != nil {
 			t.Error(err)
@@ -162,9 +162,9 @@ func TestSessionsOnOneDirectoryShareAServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	entries, err := again.Store().Read(ctx, "q", 0)
-	if err != nil || len(entries) != 1 || entries[0].Token != v.Me.Token {
-		t.Errorf("after a restart the queue is %v, %v, want token %d", entries, err, v.Me.Token)
+	left, err := again.Store().Read(ctx, "q", 0)
+	if err != nil || len(left.Entries) != 1 || left.Entries[0].Token != v.Me.Token {
+		t.Errorf("after a restart the queue is %v, %v, want token %d", left.Entries, err, v.Me.Token)
 	}
 	if err := again.Close(ctx); err != nil {
 		t.Error(err)

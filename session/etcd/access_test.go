@@ -194,7 +194,7 @@ func TestWaitsGoOnWhenTokensAreNoLongerValid(t *testing.T) {
 		enough := errors.New("enough")
 		shown := 0
 		eventually(t, func() error { // what it returns on the way is temporary trouble
-			err := p.store.Watch(t.Context(), "q", func([]driver.Entry) error {
+			err := p.store.Watch(t.Context(), "q", func(driver.Queue) error {
 				if shown++; shown > 1 {
 					return enough
 				}

@@ -1,9 +1,11 @@
 package etcd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -15,7 +17,7 @@ import (
 
 // Look implements driver.Lease.
 func (l *lease) Look(ctx context.Context, e driver.Entry) (driver.View, error) {
-	return l.s.viewAt(ctx, e.Name, e.Key, int64(e.Token), 0)
+	return l.s.viewAt(ctx, e.Mode, e.Name, e.Key, int64(e.Token), 0)
 }
 
 // viewAt returns the view from an entry at a revision, or at present, then
@@ -24,59 +26,59 @@ func (l *lease) Look(ctx context.Context, e driver.Entry) (driver.View, error) {
 //
 // A past revision is read from whichever member answers. One that has not come so
 // far, or has compacted it away, says so, and we read the present instead.
-func (s *store) viewAt(ctx context.Context, name, key string, token, rev int64) (driver.View, error) {
+func (s *store) viewAt(ctx context.Context, mode driver.Mode, name, key string, token, rev int64) (driver.View, error) {
 	op := "look at queue " + quoted(name)
-	dir := s.keys.dir(name)
-	for limit := int64(2); ; limit = 0 {
-		opts := []clientv3.OpOption{
-			clientv3.WithPrefix(), byJoin(clientv3.SortDescend), clientv3.WithMaxCreateRev(token), clientv3.WithLimit(limit),
+	limit := int64(0)
+	if mode == driver.Exclusive {
+		limit = 2 // itself and the nearest ahead
+	}
+	for {
+		latest := prefixed(s.keys.dir(name)).at(rev, pb.RangeRequest_DESCEND, limit)
+		latest.MaxCreateRevision = token
+		reads := []*pb.RangeRequest{latest}
+		if mode == driver.Permit {
+			reads = append(reads, one(s.keys.limit(name)).at(rev, pb.RangeRequest_ASCEND, 0))
 		}
-		if rev > 0 {
-			opts = append(opts, clientv3.WithRev(rev), clientv3.WithSerializable())
-		}
-		resp, err := s.get(ctx, op, dir, opts...)
+		got, err := s.read(ctx, reads...)
 		if rev > 0 && (errors.Is(err, rpctypes.ErrFutureRev) || errors.Is(err, rpctypes.ErrCompacted)) {
 			rev = 0
 			continue
 		}
 		if err != nil {
-			return driver.View{}, err
+			return driver.View{}, s.failed(ctx, op, err)
 		}
-		v, ok, err := s.view(name, key, token, resp.Kvs)
-		if err != nil || ok || !resp.More {
-			v.At = uint64(rev)
-			if rev == 0 {
-				v.At = uint64(resp.Header.Revision)
-			}
-			return v, err
+		v, err := s.view(mode, name, key, token, got[0].Kvs)
+		if err == nil && mode == driver.Permit {
+			v.Limit, err = limitOf(name, got[1].Kvs)
 		}
+		if err == nil && limit > 0 && len(v.Ahead) == 0 && got[0].More {
+			limit = 0 // what is nearest is no entry
+			continue
+		}
+		v.At = uint64(cmp.Or(rev, got[0].Header.Revision))
+		return v, err
 	}
 }
 
 // view makes a view of the latest keys of a queue, latest first. The first has to
-// be the entry; of those behind it, the nearest is all that an exclusive entry
-// needs to know. It is false if that one may be further on: what comes before
-// is no entry.
-func (s *store) view(name, key string, token int64, latest []*mvccpb.KeyValue) (driver.View, bool, error) {
+// be the entry.
+func (s *store) view(mode driver.Mode, name, key string, token int64, latest []*mvccpb.KeyValue) (driver.View, error) {
 	if len(latest) == 0 || string(latest[0].Key) != key || latest[0].CreateRevision != token {
-		return driver.View{}, true, fmt.Errorf("entry %q: %w", key, driver.ErrEntryGone)
+		return driver.View{}, fmt.Errorf("entry %q: %w", key, driver.ErrEntryGone)
 	}
 	me, ok, err := s.entry(name, latest[0])
 	if err == nil && !ok {
 		err = fmt.Errorf("entry %q has lost its lease: %w", key, driver.ErrEntryGone)
 	}
 	if err != nil {
-		return driver.View{}, true, err
+		return driver.View{}, err
 	}
-	v := driver.View{Me: me}
-	for _, kv := range latest[1:] {
-		e, ok, err := s.entry(name, kv)
-		if err != nil || ok {
-			v.Ahead = []driver.Entry{e}
-			return v, true, err
-		}
+	ahead, err := s.entries(name, latest[1:])
+	slices.Reverse(ahead)
+	if mode == driver.Exclusive && len(ahead) > 0 {
+		ahead = ahead[len(ahead)-1:]
 	}
-	return v, len(latest) == 1, nil
+	return driver.View{Me: me, Ahead: ahead}, err
 }
 
 // Update implements driver.Lease. The put is guarded on the version, so that one
@@ -144,7 +146,9 @@ func (l *lease) Leave(ctx context.Context, e driver.Entry) (err error) {
 	}
 	rctx, cancel := l.s.request(ctx)
 	defer cancel()
-	if l.slots.claim(e.ID, e.Token) {
+	if e.Mode == driver.Permit {
+		err = l.leavePermit(ctx, e)
+	} else if l.slots.claim(e.ID, e.Token) {
 		if _, err = l.s.kv.DeleteRange(rctx, &pb.DeleteRangeRequest{Key: []byte(e.Key)}); err == nil {
 			l.slots.deleted(e.ID)
 		}

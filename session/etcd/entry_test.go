@@ -227,11 +227,11 @@ func TestEntriesOfALeaseCanBeLeft(t *testing.T) {
 	}
 
 	foreign, err := p.store.Read(t.Context(), "q", 0)
-	if err != nil || len(foreign) != 1 {
+	if err != nil || len(foreign.Entries) != 1 {
 		t.Fatalf("%v, %v", foreign, err)
 	}
-	foreign[0].Token = 0
-	if err := p.Leave(t.Context(), foreign[0]); err == nil || !strings.Contains(err.Error(), "neither token nor ID") {
+	foreign.Entries[0].Token = 0
+	if err := p.Leave(t.Context(), foreign.Entries[0]); err == nil || !strings.Contains(err.Error(), "neither token nor ID") {
 		t.Errorf("Leave of an entry that cannot be told from another returned %v", err)
 	}
 }

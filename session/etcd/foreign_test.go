@@ -91,7 +91,7 @@ func TestJunkBarsNobodyAndIsNamedOnce(t *testing.T) {
 	}
 	junk(1)
 	c := claim("q")
-	c.Admit = func(ahead []driver.Entry) bool { return len(ahead) == 0 }
+	c.Admit = func(v driver.View) bool { return len(v.Ahead) == 0 }
 	first, err := p.Join(t.Context(), c)
 	if err != nil || len(first.Ahead) != 0 {
 		t.Fatalf("with nothing but junk ahead, Join returned %+v, %v", first, err)
@@ -108,12 +108,12 @@ func TestJunkBarsNobodyAndIsNamedOnce(t *testing.T) {
 	}
 	for limit := 1; limit <= 3; limit++ { // junk comes first, and does not eat up the limit
 		got, err := st.Read(t.Context(), "q", limit)
-		if err != nil || !slices.Equal(tokens(got), both[:min(limit, 2)]) {
-			t.Errorf("Read with limit %d returned %v, %v", limit, tokens(got), err)
+		if err != nil || !slices.Equal(tokens(got.Entries), both[:min(limit, 2)]) {
+			t.Errorf("Read with limit %d returned %v, %v", limit, tokens(got.Entries), err)
 		}
 	}
 	c = claim("q")
-	c.Admit = func(ahead []driver.Entry) bool { return len(ahead) == 0 }
+	c.Admit = func(v driver.View) bool { return len(v.Ahead) == 0 }
 	_, err = p.Join(t.Context(), c)
 	if r, ok := errors.AsType[*driver.Refused](err); !ok || !slices.Equal(tokens(r.Ahead), both) {
 		t.Errorf("a conditional Join behind two returned %v", err)
@@ -158,13 +158,13 @@ func TestNewerLayoutIsRefusedByName(t *testing.T) {
 	c := claim("q")
 	_, joinErr := p.Join(t.Context(), c)
 	tryClaim := claim("q")
-	tryClaim.Admit = func(ahead []driver.Entry) bool { return len(ahead) == 0 }
+	tryClaim.Admit = func(v driver.View) bool { return len(v.Ahead) == 0 }
 	for what, err := range map[string]error{
 		"Join":             joinErr,
 		"conditional Join": errOf(p.Join(t.Context(), tryClaim)),
 		"Read":             errOf(p.store.Read(t.Context(), "q", 0)),
 		"List":             errOf(p.store.List(t.Context(), "")),
-		"Watch":            p.store.Watch(t.Context(), "q", func([]driver.Entry) error { return nil }),
+		"Watch":            p.store.Watch(t.Context(), "q", func(driver.Queue) error { return nil }),
 	} {
 		if !driver.IsPermanent(err) || !strings.Contains(err.Error(), "-f2-whatever") || !strings.Contains(err.Error(), "layout 2") {
 			t.Errorf("%s returned %v, want a permanent error that names key and layout", what, err)

@@ -20,9 +20,10 @@ const maxAnswered = 1000
 // Join implements driver.Lease. It is one transaction:
 //
 //	if   the session key is at the epoch we know, and the entry is not there
-//	     (with Admit: and the queue has no key that Admit has not seen)
-//	then read the latest key, the nearest ahead, and put the entry
-//	else (with Admit) read the queue
+//	     (with Limit: and the queue's limit is the one we know)
+//	     (with Admit, or to set the limit: and the queue has no key that we have not seen)
+//	then read who is ahead, and put the entry (to set the limit: that, too)
+//	else (with Limit or Admit) read the queue and its limit
 //
 // The else branch is a definite answer: nothing was written, so we may correct
 // what we believed and try again.
@@ -32,10 +33,50 @@ func (l *lease) Join(ctx context.Context, c driver.Claim) (driver.View, error) {
 	}
 	e := l.place(c)
 	v, err := l.join(ctx, c, e)
-	if errors.Is(err, driver.ErrRefused) {
+	if _, limit := errors.AsType[*driver.LimitError](err); limit || errors.Is(err, driver.ErrRefused) {
 		l.slots.free(c.Name, c.ID)
 	}
 	return v, err
+}
+
+// An assumption is what a Join is guarded on.
+type assumption struct {
+	epoch int64
+	seen  int64        // we have seen all keys of the queue created up to this revision
+	limit driver.Limit // of the queue; its version is 0 if no key has it
+	set   bool         // there were no entries up to seen, so the limit is ours to set
+}
+
+// assume returns what most often is the case: that the queue is empty or has the
+// limit that it had.
+func (l *lease) assume(c driver.Claim) assumption {
+	if limit := l.limits.get(c.Name); limit.N == c.Limit {
+		return assumption{limit: limit}
+	}
+	return assumption{limit: driver.Limit{N: c.Limit}, set: true}
+}
+
+// learn returns what is the case, or the error that the claim meets there.
+func (l *lease) learn(c driver.Claim, resp *pb.TxnResponse) (assumption, error) {
+	ahead, err := l.s.entries(c.Name, rangeOf(resp.Responses, 0))
+	if err != nil {
+		return assumption{}, err
+	}
+	a := assumption{seen: resp.Header.Revision}
+	if a.limit, err = limitOf(c.Name, rangeOf(resp.Responses, 1)); err != nil {
+		return a, err
+	}
+	if c.Limit > 0 && len(ahead) == 0 {
+		a.limit.N, a.limit.Through, a.set = c.Limit, 0, true
+	}
+	if c.Limit > 0 && a.limit.N != c.Limit {
+		return a, &driver.LimitError{Limit: a.limit.N}
+	}
+	me := driver.Entry{Name: c.Name, ID: c.ID, Lease: l.ID(), Kind: c.Kind, Mode: c.Mode, Value: c.Value, Info: c.Info}
+	if c.Admit != nil && !c.Admit(driver.View{Me: me, Ahead: ahead, Limit: a.limit}) {
+		return a, &driver.Refused{Ahead: ahead}
+	}
+	return a, nil
 }
 
 // An emplacement is where and how a claim's entry is made.
@@ -57,37 +98,29 @@ func (l *lease) placed(c driver.Claim) emplacement {
 
 func (l *lease) join(ctx context.Context, c driver.Claim, e emplacement) (driver.View, error) {
 	op := "join queue " + quoted(c.Name)
-	// Admit has seen all keys created up to this revision. At first we hope
-	// that there are none at all, which most often is the case or a reason to
-	// refuse.
-	var seen int64
+	a := l.assume(c)
 	for {
-		epoch := l.epoch.Load()
-		resp, err := l.joinTxn(ctx, c, e, epoch, seen)
+		a.epoch = l.epoch.Load()
+		resp, err := l.joinTxn(ctx, c, e, a)
 		if err != nil {
 			l.noteNoSpace(c, err)
 			return driver.View{}, l.s.failed(ctx, op, err)
 		}
 		if resp.Succeeded {
-			return l.joined(ctx, c, e, resp)
+			return l.joined(ctx, c, e, a, resp)
 		}
-		v, ok, err := l.rejected(ctx, op, c, e, epoch)
+		v, ok, err := l.rejected(ctx, op, c, e, a.epoch)
 		switch {
 		case err != nil || ok:
 			return v, err
-		case l.epoch.Load() != epoch:
+		case l.epoch.Load() != a.epoch:
 			continue // somebody has resolved another claim
-		case c.Admit == nil:
+		case c.Admit == nil && c.Limit == 0:
 			return driver.View{}, fmt.Errorf("%s: the transaction failed for no reason that can be seen", op)
 		}
-		ahead, err := l.s.entries(c.Name, rangeOf(resp.Responses, 0))
-		if err != nil {
+		if a, err = l.learn(c, resp); err != nil {
 			return driver.View{}, err
 		}
-		if !c.Admit(ahead) {
-			return driver.View{}, &driver.Refused{Ahead: ahead}
-		}
-		seen = resp.Header.Revision
 	}
 }
 
@@ -110,7 +143,7 @@ func (l *lease) rejected(ctx context.Context, op string, c driver.Claim, e empla
 	case len(entryKVs) > 0 && sessionKVs[0].ModRevision == epoch:
 		// Ours, unless somebody else made it: the client library has sent the
 		// request twice.
-		v, err := l.s.viewAt(ctx, c.Name, e.key, entryKVs[0].CreateRevision, resp.Header.Revision)
+		v, err := l.s.viewAt(ctx, c.Mode, c.Name, e.key, entryKVs[0].CreateRevision, resp.Header.Revision)
 		if err == nil && v.Me.ID != c.ID {
 			err = fmt.Errorf("%s: the key %s is taken by somebody else", op, e.key)
 		}
@@ -121,39 +154,59 @@ func (l *lease) rejected(ctx context.Context, op string, c driver.Claim, e empla
 	return driver.View{}, false, nil
 }
 
-func (l *lease) joinTxn(ctx context.Context, c driver.Claim, e emplacement, epoch, seen int64) (*pb.TxnResponse, error) {
-	dir := prefixed(l.s.keys.dir(c.Name))
+func (l *lease) joinTxn(ctx context.Context, c driver.Claim, e emplacement, a assumption) (*pb.TxnResponse, error) {
+	dir, record := prefixed(l.s.keys.dir(c.Name)), span{}
 	guards := []*pb.Compare{
-		one(l.key).modified(pb.Compare_EQUAL, epoch),
+		one(l.key).modified(pb.Compare_EQUAL, a.epoch),
 		one(e.key).created(pb.Compare_EQUAL, 0),
 	}
-	var otherwise []*pb.RequestOp
-	if c.Admit != nil {
+	ahead := dir.latest()
+	if c.Mode != driver.Exclusive {
+		ahead = dir.all()
+	}
+	then := []*pb.RequestOp{ahead, one(e.key).put(e.value, l.id)}
+	if c.Limit > 0 {
+		record = one(l.s.keys.limit(c.Name))
+		guards = append(guards, record.modified(pb.Compare_EQUAL, int64(a.limit.Version)))
+	}
+	if c.Limit > 0 && a.set {
+		then = append(then, record.put(limitRecord{Limit: c.Limit}.encode(), clientv3.NoLease))
+	}
+	if c.Admit != nil || c.Limit > 0 && a.set {
 		// An Update keeps the create revision of its entry, and one that leaves
 		// can but help.
-		guards = append(guards, dir.created(pb.Compare_LESS, seen+1))
-		otherwise = append(otherwise, dir.all())
+		guards = append(guards, dir.created(pb.Compare_LESS, a.seen+1))
 	}
-	return l.s.txn(ctx, guards, []*pb.RequestOp{dir.latest(), one(e.key).put(e.value, l.id)}, otherwise)
+	var otherwise []*pb.RequestOp
+	if c.Admit != nil || c.Limit > 0 {
+		otherwise = []*pb.RequestOp{dir.all(), one(l.s.keys.limit(c.Name)).all()}
+	}
+	return l.s.txn(ctx, guards, then, otherwise)
 }
 
 // joined makes the view from an entry that was just made.
-func (l *lease) joined(ctx context.Context, c driver.Claim, e emplacement, resp *pb.TxnResponse) (driver.View, error) {
+func (l *lease) joined(ctx context.Context, c driver.Claim, e emplacement, a assumption, resp *pb.TxnResponse) (driver.View, error) {
 	rev := resp.Header.Revision
 	l.slots.made(c.ID, uint64(rev))
-	nearest := resp.Responses[0].GetResponseRange()
-	ahead, err := l.s.entries(c.Name, nearest.Kvs)
+	if c.Limit > 0 && a.set {
+		a.limit.Version = uint64(rev)
+	}
+	if c.Limit > 0 {
+		l.limits.put(c.Name, a.limit)
+	}
+	read := resp.Responses[0].GetResponseRange()
+	ahead, err := l.s.entries(c.Name, read.Kvs)
 	if err != nil {
 		return driver.View{}, err
 	}
-	if len(ahead) == 0 && nearest.More { // what is nearest is no entry
-		return l.s.viewAt(ctx, c.Name, e.key, rev, rev)
+	if len(ahead) == 0 && read.More { // what is nearest is no entry
+		return l.s.viewAt(ctx, c.Mode, c.Name, e.key, rev, rev)
 	}
 	me := driver.Entry{
 		Name: c.Name, Key: e.key, ID: c.ID, Token: uint64(rev), Version: uint64(rev), Lease: l.ID(),
 		Kind: c.Kind, Mode: c.Mode, Value: c.Value, Info: c.Info,
 	}
-	return driver.View{Me: me, Ahead: ahead, At: uint64(rev)}, nil
+	return driver.View{Me: me, Ahead: ahead, Limit: a.limit, At: uint64(rev)}, nil
 }
 
 // advance moves the epoch on, never back, and returns it.
@@ -193,7 +246,7 @@ func (l *lease) Resolve(ctx context.Context, c driver.Claim) (driver.View, error
 		l.slots.free(c.Name, c.ID)
 		return driver.View{}, gone
 	}
-	v, err := l.s.viewAt(ctx, c.Name, e.key, kvs[0].CreateRevision, resp.Header.Revision)
+	v, err := l.s.viewAt(ctx, c.Mode, c.Name, e.key, kvs[0].CreateRevision, resp.Header.Revision)
 	if err == nil && v.Me.ID != c.ID {
 		return driver.View{}, gone // somebody else's
 	}
@@ -211,10 +264,13 @@ func (l *lease) Withdraw(ctx context.Context, c driver.Claim) error {
 	_, err := l.fence(ctx, op, clientv3.OpDelete(e.key))
 	switch {
 	case errors.Is(err, rpctypes.ErrNoSpace):
-		return l.expunge(ctx, op, c, e)
+		err = l.expunge(ctx, op, c, e)
 	case err == nil:
 		l.forgetNoSpace(c)
 		l.slots.free(c.Name, c.ID)
+	}
+	if err == nil && c.Limit > 0 {
+		err = l.s.tidy(ctx, c.Name)
 	}
 	return err
 }

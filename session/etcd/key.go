@@ -24,7 +24,7 @@ const sessions = driver.Reserved + "/v1/session/"
 // of a later release is shown as it is, and such an entry waited for like any
 // other.
 var (
-	modeLetters = map[driver.Mode]byte{driver.Exclusive: 'x'}
+	modeLetters = map[driver.Mode]byte{driver.Exclusive: 'x', driver.Shared: 'r', driver.Permit: 's'}
 	kindLetters = map[string]byte{"mutex": 'm', "election": 'e', "rwmutex": 'w', "semaphore": 's'}
 
 	modes = inverse(modeLetters)

@@ -28,7 +28,8 @@ type lease struct {
 	// Resolve can apply after it.
 	epoch atomic.Int64
 
-	slots *slots
+	slots  *slots
+	limits known
 
 	mu       sync.Mutex
 	answered map[string]struct{} // see noSpace
@@ -70,6 +71,7 @@ func (s *store) Grant(ctx context.Context, spec driver.Spec) (driver.Lease, time
 	case sent = <-renewed:
 	case <-ctx.Done():
 	}
+	s.work.Go(s.sweep)
 	return l, sent, nil
 }
 
@@ -136,15 +138,24 @@ func (l *lease) Watch(ctx context.Context) error {
 	return l.s.watchFailed(ctx, op, w, errChannelClosed)
 }
 
-// Revoke implements driver.Lease.
+// Revoke implements driver.Lease. The entries go with the lease; where a permit
+// was the last of its queue, the limit has to go, too.
 func (l *lease) Revoke(ctx context.Context) error {
 	rctx, cancel := l.s.request(ctx)
 	defer cancel()
 	_, err := l.s.client.Revoke(rctx, l.id)
-	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
-		return nil
+	if err != nil && !errors.Is(err, rpctypes.ErrLeaseNotFound) {
+		return l.s.failed(ctx, "revoke the lease", err)
 	}
-	return l.s.failed(ctx, "revoke the lease", err)
+	for _, name := range l.slots.names() {
+		if l.limits.get(name).N == 0 {
+			continue
+		}
+		if err := l.s.tidy(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Entries implements driver.Lease. Of an entry whose key has a slot, the slot's

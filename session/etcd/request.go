@@ -108,6 +108,30 @@ func (s *store) txn(ctx context.Context, guards []*pb.Compare, then, otherwise [
 	return resp, recognised(err)
 }
 
+// read makes range requests, several of them at one revision.
+func (s *store) read(ctx context.Context, ranges ...*pb.RangeRequest) ([]*pb.RangeResponse, error) {
+	if len(ranges) == 1 {
+		rctx, cancel := s.request(ctx)
+		defer cancel()
+		resp, err := s.kv.Range(rctx, ranges[0], answersOfAnySize)
+		return []*pb.RangeResponse{resp}, recognised(err)
+	}
+	ops := make([]*pb.RequestOp, len(ranges))
+	for i, r := range ranges {
+		ops[i] = reading(r)
+	}
+	resp, err := s.txn(ctx, nil, ops, nil)
+	if err != nil {
+		return nil, err
+	}
+	got := make([]*pb.RangeResponse, len(ranges))
+	for i := range ranges {
+		got[i] = resp.Responses[i].GetResponseRange()
+		got[i].Header = resp.Header
+	}
+	return got, nil
+}
+
 // A span is a range of keys.
 type span struct{ from, to []byte }
 
@@ -133,16 +157,33 @@ func (s span) modified(result pb.Compare_CompareResult, rev int64) *pb.Compare {
 	}
 }
 
+// at reads the keys as they were at a revision, in the order of their creation,
+// from whichever member answers. Revision 0 is the present, linearizably.
+func (s span) at(rev int64, order pb.RangeRequest_SortOrder, limit int64) *pb.RangeRequest {
+	return &pb.RangeRequest{
+		Key: s.from, RangeEnd: s.to, Limit: limit, SortOrder: order, SortTarget: pb.RangeRequest_CREATE,
+		Revision: rev, Serializable: rev > 0,
+	}
+}
+
 // all reads the keys in the order of their creation.
-func (s span) all() *pb.RequestOp { return s.read(pb.RangeRequest_ASCEND, 0) }
+func (s span) all() *pb.RequestOp { return reading(s.at(0, pb.RangeRequest_ASCEND, 0)) }
 
 // latest reads the key that was created last.
-func (s span) latest() *pb.RequestOp { return s.read(pb.RangeRequest_DESCEND, 1) }
+func (s span) latest() *pb.RequestOp { return reading(s.at(0, pb.RangeRequest_DESCEND, 1)) }
 
-func (s span) read(order pb.RangeRequest_SortOrder, limit int64) *pb.RequestOp {
-	return &pb.RequestOp{Request: &pb.RequestOp_RequestRange{RequestRange: &pb.RangeRequest{
-		Key: s.from, RangeEnd: s.to, Limit: limit, SortOrder: order, SortTarget: pb.RangeRequest_CREATE,
-	}}}
+func reading(r *pb.RangeRequest) *pb.RequestOp {
+	return &pb.RequestOp{Request: &pb.RequestOp_RequestRange{RequestRange: r}}
+}
+
+// remove deletes the keys.
+func (s span) remove() *pb.RequestOp {
+	return &pb.RequestOp{Request: &pb.RequestOp_RequestDeleteRange{RequestDeleteRange: &pb.DeleteRangeRequest{Key: s.from, RangeEnd: s.to}}}
+}
+
+// nested is a transaction in a transaction.
+func nested(guards []*pb.Compare, then ...*pb.RequestOp) *pb.RequestOp {
+	return &pb.RequestOp{Request: &pb.RequestOp_RequestTxn{RequestTxn: &pb.TxnRequest{Compare: guards, Success: then}}}
 }
 
 // put writes a key, under a lease unless that is 0.

@@ -170,11 +170,11 @@ func (p *party) leave(e driver.Entry) {
 // queue returns the tokens of a queue.
 func (p *party) queue(name string) []uint64 {
 	p.t.Helper()
-	entries, err := p.store.Read(p.t.Context(), name, 0)
+	q, err := p.store.Read(p.t.Context(), name, 0)
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	return tokens(entries)
+	return tokens(q.Entries)
 }
 
 func tokens(entries []driver.Entry) []uint64 {
@@ -194,7 +194,7 @@ func (p *party) wait(v driver.View) <-chan waited {
 	}
 	end := make(chan waited, 1)
 	go func() {
-		v, err := p.Wait(p.t.Context(), v, v.Ahead[len(v.Ahead)-1])
+		v, err := p.Wait(p.t.Context(), v, driver.Obstacles{Entries: v.Ahead[len(v.Ahead)-1:]})
 		end <- waited{v, err}
 	}()
 	return end

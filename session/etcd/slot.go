@@ -1,6 +1,10 @@
 package etcd
 
-import "sync"
+import (
+	"maps"
+	"slices"
+	"sync"
+)
 
 // slotsInTurn is how many slots of a name are used in turn, so that a key that was
 // just deleted is not made anew at once, while whoever waited for its end still
@@ -128,4 +132,11 @@ func (s *slots) owner(name string, slot int) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.used[name][slot]
+}
+
+// names returns the names of the queues in which slots are in use.
+func (s *slots) names() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Keys(s.used))
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -75,69 +76,89 @@ func (s *store) warnOnce(key, message string, err error) {
 	}
 }
 
-// byJoin reads entries in join order.
-func byJoin(order clientv3.SortOrder) clientv3.OpOption {
-	return clientv3.WithSort(clientv3.SortByCreateRevision, order)
-}
-
 // Read implements driver.Store.
-func (s *store) Read(ctx context.Context, name string, limit int) ([]driver.Entry, error) {
-	// What is no entry must not eat up the limit, so then more is read.
-	for n := limit; ; n *= 8 {
-		entries, _, more, err := s.read(ctx, name, n)
+func (s *store) Read(ctx context.Context, name string, n int) (driver.Queue, error) {
+	// What is no entry must not eat up the number, so then more is read.
+	for limit := n; ; limit *= 8 {
+		q, more, err := s.readQueue(ctx, name, limit)
 		if err != nil {
-			return nil, err
+			return driver.Queue{}, err
 		}
-		if limit == 0 || len(entries) >= limit || !more {
-			return entries[:min(len(entries), cmp.Or(limit, len(entries)))], nil
+		if n == 0 || len(q.Entries) >= n || !more {
+			q.Entries = q.Entries[:min(len(q.Entries), cmp.Or(n, len(q.Entries)))]
+			return q, nil
 		}
 	}
 }
 
-// read returns the entries among the first n keys of a queue, the revision that
-// this is of, and whether there are more keys.
-func (s *store) read(ctx context.Context, name string, n int) (entries []driver.Entry, rev int64, more bool, err error) {
+// readQueue returns a queue with the entries among its first n keys, and whether
+// there are more keys.
+func (s *store) readQueue(ctx context.Context, name string, n int) (q driver.Queue, more bool, err error) {
 	op := "read queue " + quoted(name)
-	resp, err := s.get(ctx, op, s.keys.dir(name), clientv3.WithPrefix(), byJoin(clientv3.SortAscend), clientv3.WithLimit(int64(n)))
+	got, err := s.read(ctx,
+		prefixed(s.keys.dir(name)).at(0, pb.RangeRequest_ASCEND, int64(n)),
+		one(s.keys.limit(name)).at(0, pb.RangeRequest_ASCEND, 0))
 	if err != nil {
-		return nil, 0, false, err
+		return q, false, s.failed(ctx, op, err)
 	}
-	entries, err = s.entries(name, resp.Kvs)
-	return entries, resp.Header.Revision, resp.More, err
+	q = driver.Queue{Name: name, At: uint64(got[0].Header.Revision)}
+	if q.Entries, err = s.entries(name, got[0].Kvs); err == nil && isLimited(q.Entries) {
+		q.Limit, err = limitOf(name, got[1].Kvs)
+	}
+	return q, got[0].More, err
 }
 
-// Watch implements driver.Store.
-func (s *store) Watch(ctx context.Context, name string, f func([]driver.Entry) error) error {
-	entries, rev, _, err := s.read(ctx, name, 0)
+// isLimited reports whether a queue is one of permits. Otherwise a limit that may
+// be there is left over.
+func isLimited(entries []driver.Entry) bool {
+	return len(entries) > 0 && entries[0].Mode == driver.Permit
+}
+
+// Watch implements driver.Store. It reads the queue and watches what happens after
+// that, on two keys' worth of watches: those below the queue, and its limit.
+func (s *store) Watch(ctx context.Context, name string, f func(driver.Queue) error) error {
+	now, _, err := s.readQueue(ctx, name, 0)
 	if err != nil {
 		return err
 	}
-	if err := f(entries); err != nil {
+	if err := f(now); err != nil {
 		return err
 	}
-	q := newQueue(entries)
-	w := s.watch(ctx, s.keys.dir(name), clientv3.WithPrefix(), clientv3.WithRev(rev+1))
-	defer w.stop()
+	q := newQueue(now)
+	next := clientv3.WithRev(int64(now.At) + 1)
+	entries := s.watch(ctx, s.keys.dir(name), clientv3.WithPrefix(), next)
+	defer entries.stop()
+	limit := s.watch(ctx, s.keys.limit(name), next)
+	defer limit.stop()
 	for {
-		changed, err := s.follow(name, q, w.events)
+		var changed bool
+		from := entries
+		select {
+		case resp, ok := <-entries.events:
+			changed, err = s.follow(q, entries.events, resp, ok, s.apply)
+		case resp, ok := <-limit.events:
+			from = limit
+			changed, err = s.follow(q, limit.events, resp, ok, applyLimit)
+		}
 		switch {
 		case driver.IsPermanent(err): // what was read, not the reading
 			return err
 		case err != nil:
-			return s.watchFailed(ctx, "watch queue "+quoted(name), w, err)
+			return s.watchFailed(ctx, "watch queue "+quoted(name), from, err)
 		case !changed:
 			continue
 		}
-		if err := f(q.sorted()); err != nil {
+		if err := f(q.now()); err != nil {
 			return err
 		}
 	}
 }
 
-// follow waits for events and applies them to q, together with all that are
-// there by then. It reports whether an entry was affected.
-func (s *store) follow(name string, q *queue, events clientv3.WatchChan) (changed bool, err error) {
-	resp, ok := <-events
+// follow applies events to q, together with all that are there by then. It
+// reports whether anything was affected.
+func (s *store) follow(q *queue, events clientv3.WatchChan, resp clientv3.WatchResponse, ok bool,
+	apply func(*queue, *clientv3.Event) (bool, error),
+) (changed bool, err error) {
 	for {
 		if !ok {
 			return changed, errChannelClosed
@@ -146,7 +167,7 @@ func (s *store) follow(name string, q *queue, events clientv3.WatchChan) (change
 			return changed, err
 		}
 		for _, ev := range resp.Events {
-			affected, err := s.apply(name, q, ev)
+			affected, err := apply(q, ev)
 			if err != nil {
 				return changed, err
 			}
@@ -160,11 +181,11 @@ func (s *store) follow(name string, q *queue, events clientv3.WatchChan) (change
 	}
 }
 
-func (s *store) apply(name string, q *queue, ev *clientv3.Event) (bool, error) {
+func (s *store) apply(q *queue, ev *clientv3.Event) (bool, error) {
 	if ev.Type == mvccpb.DELETE {
 		return q.remove(string(ev.Kv.Key)), nil
 	}
-	e, ok, err := s.entry(name, ev.Kv)
+	e, ok, err := s.entry(q.name, ev.Kv)
 	if err != nil {
 		return false, err
 	}
@@ -175,12 +196,25 @@ func (s *store) apply(name string, q *queue, ev *clientv3.Event) (bool, error) {
 	return true, nil
 }
 
-// A queue is the entries of a name by key, and in order.
-type queue struct{ entries map[string]driver.Entry }
+func applyLimit(q *queue, ev *clientv3.Event) (changed bool, err error) {
+	if ev.Type == mvccpb.DELETE {
+		q.limit = driver.Limit{}
+		return true, nil
+	}
+	q.limit, err = limitOf(q.name, []*mvccpb.KeyValue{ev.Kv})
+	return true, err
+}
 
-func newQueue(entries []driver.Entry) *queue {
-	q := &queue{make(map[string]driver.Entry, len(entries))}
-	for _, e := range entries {
+// A queue is the entries of a name by key, and its limit.
+type queue struct {
+	name    string
+	entries map[string]driver.Entry
+	limit   driver.Limit
+}
+
+func newQueue(from driver.Queue) *queue {
+	q := &queue{name: from.Name, entries: make(map[string]driver.Entry, len(from.Entries)), limit: from.Limit}
+	for _, e := range from.Entries {
 		q.put(e)
 	}
 	return q
@@ -194,14 +228,16 @@ func (q *queue) remove(key string) bool {
 	return ok
 }
 
-func (q *queue) sorted() []driver.Entry {
-	sorted := make([]driver.Entry, 0, len(q.entries))
-	for _, e := range q.entries {
-		sorted = append(sorted, e)
+// now returns the queue, its entries in order.
+func (q *queue) now() driver.Queue {
+	out := driver.Queue{Name: q.name, Entries: slices.SortedFunc(maps.Values(q.entries), byJoin)}
+	if isLimited(out.Entries) {
+		out.Limit = q.limit
 	}
-	slices.SortFunc(sorted, func(a, b driver.Entry) int { return cmp.Compare(a.Token, b.Token) })
-	return sorted
+	return out
 }
+
+func byJoin(a, b driver.Entry) int { return cmp.Compare(a.Token, b.Token) }
 
 // List implements driver.Store.
 func (s *store) List(ctx context.Context, prefix string) ([]driver.Queue, error) {
@@ -213,6 +249,7 @@ func (s *store) List(ctx context.Context, prefix string) ([]driver.Queue, error)
 		from, end = "\x00", "\x00" // all keys there are
 	}
 	opts := []clientv3.OpOption{clientv3.WithRange(end), clientv3.WithLimit(pageSize)}
+	var rev int64
 	for more := true; more; {
 		resp, err := s.get(ctx, op, from, opts...)
 		if err != nil {
@@ -224,17 +261,45 @@ func (s *store) List(ctx context.Context, prefix string) ([]driver.Queue, error)
 			}
 			from = string(kv.Key) + "\x00"
 		}
-		if more = resp.More; len(opts) == 2 {
-			opts = append(opts, clientv3.WithRev(resp.Header.Revision)) // all pages of one state
+		if more = resp.More; rev == 0 {
+			rev = resp.Header.Revision
+			opts = append(opts, clientv3.WithRev(rev)) // all pages of one state
 		}
 	}
 	queues := make([]driver.Queue, 0, len(byName))
 	for name, entries := range byName {
-		slices.SortFunc(entries, func(a, b driver.Entry) int { return cmp.Compare(a.Token, b.Token) })
+		slices.SortFunc(entries, byJoin)
 		queues = append(queues, driver.Queue{Name: name, Entries: entries})
 	}
 	slices.SortFunc(queues, func(a, b driver.Queue) int { return strings.Compare(a.Name, b.Name) })
+	if err := s.addLimits(ctx, op, prefix, queues, rev); err != nil {
+		return nil, err
+	}
 	return queues, s.remaining(ctx, queues)
+}
+
+// addLimits adds the limits, of the same revision, to the queues that have one.
+func (s *store) addLimits(ctx context.Context, op, prefix string, queues []driver.Queue, rev int64) error {
+	if !slices.ContainsFunc(queues, func(q driver.Queue) bool { return isLimited(q.Entries) }) {
+		return nil
+	}
+	all := s.keys.limit("")
+	resp, err := s.get(ctx, op, all+prefix, clientv3.WithPrefix(), clientv3.WithRev(rev))
+	if err != nil {
+		return err
+	}
+	byName := make(map[string]*mvccpb.KeyValue, len(resp.Kvs))
+	for _, kv := range resp.Kvs {
+		byName[string(kv.Key[len(all):])] = kv
+	}
+	for i, q := range queues {
+		if kv := byName[q.Name]; kv != nil && isLimited(q.Entries) {
+			if queues[i].Limit, err = limitOf(q.Name, []*mvccpb.KeyValue{kv}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // collect adds a key to the queue it belongs to, if to any.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -12,12 +13,13 @@ import (
 	"github.com/fairlead-go/fairlead/session/driver"
 )
 
-// Wait implements driver.Lease. It watches one key, and costs the store one range
-// request for each thing that happens to it.
+// Wait implements driver.Lease. It watches the entry's key, or the whole queue
+// where there are several to wait for, and costs the store one range request for
+// each thing that happens to one of them.
 //
 // After trouble of any kind, a compaction, a member without leader, a
 // connection that broke, it looks again and watches again.
-func (l *lease) Wait(ctx context.Context, v driver.View, on driver.Entry) (driver.View, error) {
+func (l *lease) Wait(ctx context.Context, v driver.View, on driver.Obstacles) (driver.View, error) {
 	pause := backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(10*time.Millisecond),
 		backoff.WithMaxInterval(time.Second),
@@ -29,11 +31,11 @@ func (l *lease) Wait(ctx context.Context, v driver.View, on driver.Entry) (drive
 			return next, err
 		}
 		if err := sleep(ctx, pause.NextBackOff()); err != nil {
-			return driver.View{}, fmt.Errorf("wait in queue %q: %w", on.Name, err)
+			return driver.View{}, fmt.Errorf("wait in queue %q: %w", v.Me.Name, err)
 		}
-		next, ahead, err := l.look(ctx, v, on, 0)
+		next, blocked, err := l.look(ctx, v, on, 0)
 		switch {
-		case err == nil && !ahead, settled(ctx, err):
+		case err == nil && !blocked, settled(ctx, err):
 			return next, err
 		case err == nil:
 			v = next
@@ -46,8 +48,8 @@ func settled(ctx context.Context, err error) bool {
 	return err != nil && (ctx.Err() != nil || errors.Is(err, driver.ErrEntryGone) || driver.IsPermanent(err))
 }
 
-// await watches until the entry has left or changed. Any error but ErrEntryGone
-// is about the watching.
+// await watches until one of the obstacles has left or changed. Any error but
+// ErrEntryGone is about the watching.
 //
 // No departure falls between the view and the watch. The watch has no start
 // revision: it begins with the store's present, which the member reads, for the
@@ -61,39 +63,90 @@ func settled(ctx context.Context, err error) bool {
 // An event may be one that we have seen the effect of already, so its revision
 // decides, and what is looked at is the queue, not the event: a key that was
 // deleted and made again is no longer what we wait for.
-func (l *lease) await(ctx context.Context, v driver.View, on driver.Entry) (driver.View, error) {
-	op := "wait in queue " + quoted(on.Name)
-	w := l.s.watch(ctx, on.Key, clientv3.WithCreatedNotify())
-	defer w.stop()
-	for resp := range w.events {
-		if err := resp.Err(); err != nil {
-			return driver.View{}, l.s.watchFailed(ctx, op, w, err)
+func (l *lease) await(ctx context.Context, v driver.View, on driver.Obstacles) (driver.View, error) {
+	op := "wait in queue " + quoted(v.Me.Name)
+	entries := l.s.watchEntries(ctx, v.Me.Name, on.Entries)
+	defer entries.stop()
+	var limit watching
+	if on.Limit {
+		limit = l.s.watch(ctx, l.s.keys.limit(v.Me.Name), clientv3.WithCreatedNotify())
+		defer limit.stop()
+	}
+	for {
+		var resp clientv3.WatchResponse
+		var ok, relevant bool
+		from := entries
+		select {
+		case resp, ok = <-entries.events:
+			relevant = concerns(resp, on.Entries)
+		case resp, ok = <-limit.events:
+			from, relevant = limit, true
+		}
+		switch {
+		case !ok:
+			return driver.View{}, l.s.watchFailed(ctx, op, from, errChannelClosed)
+		case resp.Err() != nil:
+			return driver.View{}, l.s.watchFailed(ctx, op, from, resp.Err())
 		}
 		rev := revision(resp)
-		if uint64(rev) <= v.At {
+		if uint64(rev) <= v.At || !relevant {
 			continue
 		}
-		next, ahead, err := l.look(ctx, v, on, rev)
-		if err != nil || !ahead {
+		next, blocked, err := l.look(ctx, v, on, rev)
+		if err != nil || !blocked {
 			return next, err
 		}
 		v = next
 	}
-	return driver.View{}, l.s.watchFailed(ctx, op, w, errChannelClosed)
 }
 
-// look takes a view at a revision, as viewAt does, and tells whether the entry on
-// is ahead in it, unchanged.
-func (l *lease) look(ctx context.Context, v driver.View, on driver.Entry, rev int64) (driver.View, bool, error) {
-	next, err := l.s.viewAt(ctx, v.Me.Name, v.Me.Key, int64(v.Me.Token), rev)
+// watchEntries watches one key or, of several, the queue that they are in: one
+// watch all the same, on which what happens to others is heard as well.
+func (s *store) watchEntries(ctx context.Context, name string, entries []driver.Entry) watching {
+	if len(entries) == 1 {
+		return s.watch(ctx, entries[0].Key, clientv3.WithCreatedNotify())
+	}
+	return s.watch(ctx, s.keys.dir(name), clientv3.WithPrefix(), clientv3.WithCreatedNotify())
+}
+
+// concerns tells whether a response is about one of the entries, or says that the
+// watch has begun.
+func concerns(resp clientv3.WatchResponse, entries []driver.Entry) bool {
+	if resp.Created {
+		return true
+	}
+	for _, ev := range resp.Events {
+		if slices.ContainsFunc(entries, func(e driver.Entry) bool { return e.Key == string(ev.Kv.Key) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// look takes a view at a revision, as viewAt does, and tells whether all of the
+// obstacles are there in it, unchanged.
+func (l *lease) look(ctx context.Context, v driver.View, on driver.Obstacles, rev int64) (driver.View, bool, error) {
+	next, err := l.s.viewAt(ctx, v.Me.Mode, v.Me.Name, v.Me.Key, int64(v.Me.Token), rev)
 	if err != nil {
 		return driver.View{}, false, err
 	}
-	ahead, err := l.s.isAhead(ctx, next, on)
-	if err != nil {
-		return driver.View{}, false, err
+	if on.Limit && next.Limit.Version != v.Limit.Version {
+		return next, false, nil
 	}
-	return next, ahead, nil
+	if v.Me.Mode == driver.Exclusive { // there is one obstacle
+		blocked, err := l.s.isAhead(ctx, next, on.Entries[0])
+		return next, blocked, err
+	}
+	now := make(map[uint64]driver.Entry, len(next.Ahead))
+	for _, e := range next.Ahead {
+		now[e.Token] = e
+	}
+	for _, e := range on.Entries {
+		if isNow := now[e.Token]; !isSame(isNow.Token, isNow.Version, e) {
+			return next, false, nil
+		}
+	}
+	return next, true, nil
 }
 
 // revision is the one up to which a watch tells what happened.

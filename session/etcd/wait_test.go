@@ -108,11 +108,11 @@ func TestQueueIsWatchedFromTheRevisionRead(t *testing.T) {
 	shown := 0
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	err := a.store.Watch(ctx, name, func(entries []driver.Entry) error {
-		if len(entries) != shown && shown > 0 {
-			t.Errorf("%d entries are shown after %d joins", len(entries), shown)
+	err := a.store.Watch(ctx, name, func(q driver.Queue) error {
+		if len(q.Entries) != shown && shown > 0 {
+			t.Errorf("%d entries are shown after %d joins", len(q.Entries), shown)
 		}
-		if len(entries) == 5 {
+		if len(q.Entries) == 5 {
 			cancel()
 		}
 		shown++

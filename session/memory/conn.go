@@ -61,28 +61,45 @@ func (c *conn) Grant(ctx context.Context, spec driver.Spec) (driver.Lease, time.
 	return l, sent, nil
 }
 
-func (c *conn) Read(ctx context.Context, name string, limit int) (entries []driver.Entry, err error) {
+func (c *conn) Read(ctx context.Context, name string, n int) (q driver.Queue, err error) {
 	err = c.call(ctx, func() error {
-		entries = c.st.read(name)
-		if limit > 0 {
-			entries = entries[:min(limit, len(entries))]
+		q = c.st.read(name)
+		if n > 0 {
+			q.Entries = q.Entries[:min(n, len(q.Entries))]
 		}
 		return nil
 	})
-	return entries, err
+	return q, err
 }
 
-// read returns the entries of a queue. st.mu is held.
-func (st *Store) read(name string) (entries []driver.Entry) {
+// read returns a queue. st.mu is held.
+func (st *Store) read(name string) driver.Queue {
+	out := driver.Queue{Name: name, At: st.rev}
 	if q, ok := st.queues[name]; ok {
+		out.Limit = q.limit
 		for _, x := range q.entries {
-			entries = append(entries, x.now())
+			out.Entries = append(out.Entries, x.now())
 		}
 	}
-	return entries
+	return out
 }
 
-func (c *conn) Watch(ctx context.Context, name string, f func([]driver.Entry) error) error {
+func (c *conn) SetLimit(ctx context.Context, q driver.Queue, n int64, through uint64) error {
+	return c.call(ctx, func() error {
+		now, ok := c.st.queues[q.Name]
+		switch {
+		case !ok, len(now.entries) == 0:
+			return driver.ErrConflict
+		case now.limit.Version != q.Limit.Version, now.entries[len(now.entries)-1].Token > q.At:
+			return driver.ErrConflict
+		}
+		c.st.setLimit(now, n, through)
+		c.st.touch(q.Name, now)
+		return nil
+	})
+}
+
+func (c *conn) Watch(ctx context.Context, name string, f func(driver.Queue) error) error {
 	var q *queue
 	err := c.call(ctx, func() error {
 		q = c.st.queue(name)
@@ -92,24 +109,26 @@ func (c *conn) Watch(ctx context.Context, name string, f func([]driver.Entry) er
 	if err != nil {
 		return err
 	}
+	changed := make(chan struct{}, 1)
 	defer func() {
 		c.st.mu.Lock()
 		defer c.st.mu.Unlock()
+		q.changed.unsubscribe(changed)
 		if q.watchers--; q.watchers == 0 && len(q.entries) == 0 {
 			delete(c.st.queues, name)
 		}
 	}()
 	for {
-		var entries []driver.Entry
-		var changed chan struct{}
+		var now driver.Queue
 		err := c.call(ctx, func() error {
-			entries, changed = c.st.read(name), q.changed
+			now = c.st.read(name)
+			q.changed.subscribe(changed)
 			return nil
 		})
 		if err != nil {
 			return err
 		}
-		if err := f(entries); err != nil {
+		if err := f(now); err != nil {
 			return err
 		}
 		select {
@@ -123,8 +142,8 @@ func (c *conn) Watch(ctx context.Context, name string, f func([]driver.Entry) er
 func (c *conn) List(ctx context.Context, prefix string) (queues []driver.Queue, err error) {
 	err = c.call(ctx, func() error {
 		for _, name := range slices.Sorted(maps.Keys(c.st.queues)) {
-			if entries := c.st.read(name); strings.HasPrefix(name, prefix) && len(entries) > 0 {
-				queues = append(queues, driver.Queue{Name: name, Entries: entries})
+			if q := c.st.read(name); strings.HasPrefix(name, prefix) && len(q.Entries) > 0 {
+				queues = append(queues, q)
 			}
 		}
 		return nil

@@ -93,17 +93,27 @@ func (l *lease) Join(ctx context.Context, c driver.Claim) (v driver.View, err er
 		case l.entries[c.ID] != nil:
 			return errors.New("the claim's ID is in use")
 		}
-		if c.Admit != nil {
-			if ahead := st.read(c.Name); !c.Admit(ahead) {
-				return &driver.Refused{Ahead: ahead}
-			}
+		present := st.read(c.Name)
+		limit := present.Limit
+		if c.Limit > 0 && len(present.Entries) == 0 {
+			limit = driver.Limit{N: c.Limit}
 		}
-		st.rev++
-		q := st.queue(c.Name)
-		x := &entry{lease: l, changed: make(chan struct{}), Entry: driver.Entry{
-			Name: c.Name, Key: c.Name + "/" + c.ID, ID: c.ID, Token: st.rev, Version: st.rev, Lease: l.id,
+		if c.Limit > 0 && limit.N != c.Limit {
+			return &driver.LimitError{Limit: limit.N}
+		}
+		x := &entry{lease: l, Entry: driver.Entry{
+			Name: c.Name, Key: c.Name + "/" + c.ID, ID: c.ID, Lease: l.id,
 			Kind: c.Kind, Mode: c.Mode, Value: c.Value, Info: c.Info, Identity: l.spec.Identity,
 		}}
+		if c.Admit != nil && !c.Admit(driver.View{Me: x.Entry, Ahead: present.Entries, Limit: limit}) {
+			return &driver.Refused{Ahead: present.Entries}
+		}
+		q := st.queue(c.Name)
+		if limit.Version == 0 && limit.N > 0 {
+			st.setLimit(q, limit.N, 0)
+		}
+		st.rev++
+		x.Token, x.Version = st.rev, st.rev
 		q.entries = append(q.entries, x)
 		l.entries[c.ID] = x
 		st.touch(c.Name, q)
@@ -148,29 +158,63 @@ func (l *lease) Look(ctx context.Context, e driver.Entry) (v driver.View, err er
 	return v, err
 }
 
-func (l *lease) Wait(ctx context.Context, v driver.View, on driver.Entry) (driver.View, error) {
+func (l *lease) Wait(ctx context.Context, v driver.View, on driver.Obstacles) (driver.View, error) {
+	woken := make(chan struct{}, 1)
+	defer l.forget(v.Me.Name, on, woken)
 	for {
 		var now driver.View
-		var changed chan struct{} // nil when there is nothing to wait for
+		var blocked bool
 		err := l.call(ctx, func() error {
 			q, at, x := l.conn.st.find(v.Me)
 			if x == nil {
 				return driver.ErrEntryGone
 			}
 			now = l.conn.st.view(q, at)
-			if _, _, x := l.conn.st.find(on); x != nil && x.Version == on.Version {
-				changed = x.changed
-			}
+			blocked = l.conn.st.subscribe(q, v, on, woken)
 			return nil
 		})
-		if err != nil || changed == nil {
+		if err != nil || !blocked {
 			return now, err
 		}
 		select {
-		case <-changed:
+		case <-woken:
 		case <-ctx.Done():
 			return now, ctx.Err()
 		}
+	}
+}
+
+// subscribe arranges to be told when one of the obstacles goes or changes, and
+// returns false if one has already. st.mu is held.
+func (st *Store) subscribe(q *queue, v driver.View, on driver.Obstacles, woken chan<- struct{}) bool {
+	if on.Limit && q.limit.Version != v.Limit.Version {
+		return false
+	}
+	for _, e := range on.Entries {
+		_, _, x := st.find(e)
+		if x == nil || x.Version != e.Version {
+			return false
+		}
+		x.changed.subscribe(woken)
+	}
+	if on.Limit {
+		q.resized.subscribe(woken)
+	}
+	return true
+}
+
+// forget undoes subscribe.
+func (l *lease) forget(name string, on driver.Obstacles, woken chan<- struct{}) {
+	st := l.conn.st
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	for _, e := range on.Entries {
+		if _, _, x := st.find(e); x != nil {
+			x.changed.unsubscribe(woken)
+		}
+	}
+	if q, ok := st.queues[name]; ok {
+		q.resized.unsubscribe(woken)
 	}
 }
 
@@ -183,8 +227,7 @@ func (l *lease) Update(ctx context.Context, e driver.Entry, value string) (now d
 		}
 		st.rev++
 		x.Value, x.Version = value, st.rev
-		close(x.changed)
-		x.changed = make(chan struct{})
+		x.changed.fire()
 		st.touch(x.Name, q)
 		now = x.now()
 		return nil

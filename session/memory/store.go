@@ -47,14 +47,40 @@ type Store struct {
 // A queue exists while it has entries or somebody watches it.
 type queue struct {
 	entries  []*entry
-	changed  chan struct{} // closed and replaced at each change
+	limit    driver.Limit // zero while there are no entries
+	resized  signal       // the limit has changed
+	changed  signal       // anything has
 	watchers int
 }
 
 type entry struct {
 	driver.Entry
 	lease   *lease
-	changed chan struct{} // closed when the entry leaves; closed and replaced when it is updated
+	changed signal // it has left or was updated
+}
+
+// A signal tells those who subscribed that something has happened, once.
+// Guarded by the store's mutex.
+type signal map[chan<- struct{}]struct{}
+
+// subscribe has fire send to the channel, which must have room for one.
+func (s *signal) subscribe(ch chan<- struct{}) {
+	if *s == nil {
+		*s = signal{}
+	}
+	(*s)[ch] = struct{}{}
+}
+
+func (s signal) unsubscribe(ch chan<- struct{}) { delete(s, ch) }
+
+func (s *signal) fire() {
+	for ch := range *s {
+		select {
+		case ch <- struct{}{}:
+		default: // it has been told
+		}
+	}
+	*s = nil
 }
 
 // NewStore returns an empty store.
@@ -120,7 +146,7 @@ func connection(s *session.Session) *conn {
 func (st *Store) queue(name string) *queue {
 	q, ok := st.queues[name]
 	if !ok {
-		q = &queue{changed: make(chan struct{})}
+		q = &queue{}
 		st.queues[name] = q
 	}
 	return q
@@ -129,8 +155,10 @@ func (st *Store) queue(name string) *queue {
 // touch wakes those who watch the queue, and forgets it when nobody needs it.
 // st.mu is held.
 func (st *Store) touch(name string, q *queue) {
-	close(q.changed)
-	q.changed = make(chan struct{})
+	if len(q.entries) == 0 {
+		q.limit = driver.Limit{}
+	}
+	q.changed.fire()
 	if len(q.entries) == 0 && q.watchers == 0 {
 		delete(st.queues, name)
 	}
@@ -152,7 +180,7 @@ func (st *Store) find(e driver.Entry) (q *queue, at int, found *entry) {
 
 // view returns the queue as seen from the entry at a position. st.mu is held.
 func (st *Store) view(q *queue, at int) driver.View {
-	v := driver.View{Me: q.entries[at].now(), At: st.rev}
+	v := driver.View{Me: q.entries[at].now(), Limit: q.limit, At: st.rev}
 	ahead := q.entries[:at]
 	if v.Me.Mode == driver.Exclusive && at > 0 {
 		ahead = ahead[at-1:] // its rule needs the nearest only
@@ -161,6 +189,13 @@ func (st *Store) view(q *queue, at int) driver.View {
 		v.Ahead = append(v.Ahead, x.now())
 	}
 	return v
+}
+
+// setLimit gives a queue a limit. st.mu is held.
+func (st *Store) setLimit(q *queue, n int64, through uint64) {
+	st.rev++
+	q.limit = driver.Limit{N: n, Through: through, Version: st.rev}
+	q.resized.fire()
 }
 
 // now returns the entry as it is now. st.mu is held.
@@ -176,7 +211,7 @@ func (st *Store) remove(q *queue, at int) {
 	st.rev++
 	q.entries = slices.Delete(q.entries, at, at+1)
 	delete(x.lease.entries, x.ID)
-	close(x.changed)
+	x.changed.fire()
 	st.touch(x.Name, q)
 }
 

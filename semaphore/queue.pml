@@ -1,0 +1,325 @@
+/*
+ * The semaphore's queue: weighted permits, in order of joining, on a store that
+ * keeps a queue of entries and a record with the limit. scripts/check-models
+ * checks this file with Spin in several configurations, and with each BUG_* below.
+ *
+ * In Go, member() is Acquire with all that follows until its entry is gone. look()
+ * is Permit of watch/rule.go, called on one view by Turn; what it leaves in on[]
+ * are the obstacles that it returns, and woken is the return of a wait for them.
+ * resizer() is SetLimit of watch/queue.go.
+ *
+ *  - An entry is granted when it is stamped, when its token is covered by the
+ *    watermark in the limit record, or when the weights of the queue up to and
+ *    including it fit the limit. It is one's turn when one's own entry is.
+ *  - Who waits while all ahead are granted is the head: it waits until any of them
+ *    leaves or changes, or the record does. Everybody else waits until the nearest
+ *    entry ahead that is not granted leaves or changes. Mostly that is the
+ *    predecessor, but not always: BUG_PREDECESSOR.
+ *  - Who is granted in the view that the join itself returned needs no stamp, since
+ *    everybody behind sees the same. Who is granted in a later view stamps its
+ *    entry, some time later: those who joined in between wait for that. When the
+ *    reply to a join is lost, any view is a later one: BUG_LATE_VIEW.
+ *  - A resize reads queue and record. Then it writes, in one transaction, the new
+ *    limit and a watermark over all that were granted as it read, unless the record
+ *    was changed or an entry is there that it did not read. Entries may have left,
+ *    and waiters that the watermark does not cover may have been granted.
+ *
+ * FAULTS bounds how often something goes wrong: a crash, after which the entry
+ * stays for any time and goes with its lease, while a stamp on its way may still
+ * arrive; a join whose reply is lost; a look that nothing asked for, as after a
+ * reconnection. To the others, a wait that is cancelled is a crash whose lease ends
+ * at once. Assumed of the store: views are atomic, and no token comes twice, or is
+ * smaller than an earlier one, while there is a record.
+ *
+ * Properties, in every state:
+ *
+ *  - within: the weights held fit the limit that was in force when the last turn
+ *    came. Without a resize that is the limit. A smaller limit takes nothing from
+ *    those whose turn has come, and lets no other turn come until they fit it.
+ *  - inturn: who holds had its turn: at some time all that were ahead of it, and
+ *    itself, fitted the limit. So nobody overtakes.
+ *  - awake: when all have looked, stamped and resized who were about to, nobody is
+ *    asleep whose turn it is, whatever the holders do. The exception are those
+ *    behind an entry whose owner had to wait and crashed before its stamp: they may
+ *    sleep until its lease ends. STRICT shows that they do.
+ *  - owned: an entry has an owner that will remove it, or a lease that ends.
+ *  - No deadlock: no invalid end state, in Spin's words.
+ *
+ * Result: they hold for all configurations of scripts/check-models, with up to 2.5
+ * million states each, and each bug breaks the property named there.
+ */
+
+#ifndef MEMBERS
+#define MEMBERS 4 /* each makes one acquisition */
+#endif
+#ifndef LIMIT
+#define LIMIT   2
+#endif
+#ifndef HEAVY
+#define HEAVY   LIMIT /* weights are all mixes of 1 to HEAVY */
+#endif
+#ifndef FAULTS
+#define FAULTS  1
+#endif
+
+#define bit(i)       (1 << (i))
+#define has(mask, i) (((mask) >> (i)) & 1)
+#define ANY          254 /* any entry ahead, or the limit record */
+#define NONE         255
+
+/* The store. Tokens are the members' numbers: members differ in nothing, so that
+   they join in this order loses no run. */
+byte queue;           /* the entries that are there */
+byte stamped;
+byte weight[MEMBERS];
+byte joined;          /* the next token */
+byte limit = LIMIT;   /* the record: the limit, */
+byte through;         /* the watermark, which covers all tokens below, */
+byte version;         /* and how often it was written */
+
+/* The members. Who waits or holds has an entry. */
+byte waits, holds, dead;
+byte on[MEMBERS];     /* what a waiter waits for; NONE: it has not looked yet */
+byte woken;           /* what it waits for has happened, so it is about to look */
+byte tostamp;         /* it is about to stamp */
+byte resizing;        /* how many are between their read and their transaction */
+byte faults = FAULTS;
+
+/* For the properties alone. */
+byte due;             /* entries whose turn came at some time, */
+byte allowed;         /* and the limit when one came last */
+bool within, inturn, awake, owned;
+
+hidden byte e, w, sum, held, last, pred, first, stale;
+
+#define covered(e)   (has(stamped, e) || e < through)
+#define GRANTED(e)   (covered(e) || sum <= limit) /* sum: up to and including e */
+
+#ifdef BUG_OVERTAKE  /* a light request takes what the heavy one ahead cannot use */
+#define TURN         (held + weight[me] <= limit)
+#elif BUG_LAST_ONE   /* any free permit will do, whatever the own weight */
+#define TURN         (covered(me) || sum - weight[me] < limit)
+#else
+#define TURN         GRANTED(me)
+#endif
+
+#ifdef BUG_ONE_HOLDER /* where all weigh 1, it is the one at position - limit */
+#define HEAD         first
+#else
+#define HEAD         ANY
+#endif
+
+#ifdef BUG_PREDECESSOR /* which may be stamped, while one ahead of it, granted as the limit shrank, is not yet */
+#define BEHIND       pred
+#else
+#define BEHIND       last
+#endif
+
+#ifdef BUG_COVERED   /* those behind do not hear of the watermark: they wait for the stamp */
+#define UNTOLD       (!joining && me >= through)
+#else
+#define UNTOLD       (!joining)
+#endif
+
+#ifdef BUG_NO_GUARD  /* an entry that joined after the read is neither covered nor going to be stamped */
+#define GUARD        (version == seen)
+#else
+#define GUARD        (version == seen && (queue >> next) == 0)
+#endif
+
+/* x left or changed, or, if x is ANY, the record did. */
+inline wake(x) {
+	w = 0;
+	do
+	:: w < MEMBERS ->
+		if
+		:: has(waits & ~dead, w) && (on[w] == x || (on[w] == ANY && x < w)) -> woken = woken | bit(w)
+		:: else
+		fi;
+		w++
+	:: else -> break
+	od
+}
+
+/* Takes a view and applies the rule. */
+inline look(me, joining) {
+	woken = woken & ~bit(me);
+	e = 0; sum = 0; held = 0; last = NONE; pred = NONE; first = NONE;
+	do
+	:: e < me ->
+		if
+		:: has(queue, e) ->
+			sum = sum + weight[e];
+			pred = e;
+			first = (first == NONE -> e : first);
+			if
+			:: GRANTED(e) -> held = held + weight[e]
+			:: else -> last = e
+			fi
+		:: else
+		fi;
+		e++
+	:: else -> break
+	od;
+	sum = sum + weight[me];
+	if
+	:: TURN ->
+		waits = waits & ~bit(me);
+		holds = holds | bit(me);
+#ifndef BUG_NO_STAMP
+		tostamp = tostamp | (UNTOLD -> bit(me) : 0);
+#endif
+		on[me] = NONE
+	:: else ->
+		waits = waits | bit(me);
+		on[me] = (last == NONE -> HEAD : BEHIND)
+	fi
+}
+
+inline leave(me) {
+	wake(me);
+	queue = queue & ~bit(me);
+	waits = waits & ~bit(me);
+	holds = holds & ~bit(me);
+	woken = woken & ~bit(me);
+	due = due & ~bit(me);
+	weight[me] = 0;
+	on[me] = NONE
+}
+
+/* The stamp is guarded: of an entry that left it makes none. */
+inline stamp(me) {
+	tostamp = tostamp & ~bit(me);
+#ifdef BUG_RECREATE
+	weight[me] = (has(queue, me) -> weight[me] : 1);
+	queue = queue | bit(me);
+#endif
+	if
+	:: has(queue, me) -> wake(me); stamped = stamped | bit(me)
+	:: else
+	fi
+}
+
+#define QUIET (resizing == 0 && woken == 0 && (tostamp & holds & ~dead) == 0)
+
+/* Ends each step. */
+inline check() {
+	d_step {
+		e = 0; sum = 0; held = 0; stale = 0; awake = true;
+		do
+		:: e < MEMBERS ->
+			if
+			:: has(queue, e) ->
+				sum = sum + weight[e];
+				held = held + has(holds, e) * weight[e];
+				if
+				:: sum <= limit && !has(due, e) -> due = due | bit(e); allowed = limit
+				:: else
+				fi;
+#ifndef STRICT
+				stale = stale | has(dead & (waits | tostamp), e);
+#endif
+				awake = awake && !(QUIET && !stale && has(waits & ~dead, e) && GRANTED(e))
+			:: else
+			fi;
+			e++
+		:: else -> break
+		od;
+		within = (held <= allowed);
+		inturn = ((holds & ~due) == 0);
+		owned = ((queue & ~(waits | holds)) == 0)
+	};
+	assert(within);
+	assert(inturn);
+	assert(awake);
+	assert(owned)
+}
+
+proctype member(byte me) {
+	atomic {
+		joined == me;
+		joined++;
+		queue = queue | bit(me);
+		weight[me] = 1;
+		do
+		:: weight[me] < HEAVY -> weight[me]++
+		:: break
+		od;
+		if
+		:: d_step { look(me, true) }
+		:: faults > 0 -> faults--; waits = waits | bit(me); woken = woken | bit(me)
+		fi;
+		check()
+	};
+	do
+	:: atomic {
+		if
+#ifdef BUG_LATE_VIEW /* any first look passes for that of the join */
+		:: has(woken, me) && on[me] == NONE -> d_step { look(me, true) }
+#endif
+		:: has(woken, me) -> d_step { look(me, false) }
+		:: has(waits & ~woken & ~dead, me) && faults > 0 -> faults--; woken = woken | bit(me)
+		:: has(tostamp, me) -> d_step { stamp(me) }
+		:: has(holds & ~dead, me) -> d_step { leave(me) }
+		/* Too heavy for the limit: it is given up, sooner or later. */
+		:: has(waits & ~dead, me) && weight[me] > limit -> d_step { leave(me) }
+		:: has((waits | holds) & ~dead, me) && faults > 0 -> faults--; dead = dead | bit(me); woken = woken & ~bit(me)
+		:: has(dead, me) -> d_step { dead = dead & ~bit(me); tostamp = tostamp & ~bit(me); leave(me) }
+		fi;
+		check() }
+	:: atomic { !has(waits | holds | tostamp, me) -> stamped = stamped & ~bit(me); break }
+	od
+}
+
+#ifdef RESIZE
+proctype resizer(byte to) {
+	byte next, mark, seen;
+	do
+	:: atomic { true -> d_step { /* the read */
+		resizing++;
+		next = joined; mark = through; seen = version;
+		e = 0; sum = 0;
+		do
+		:: e < joined && has(queue, e) ->
+			sum = sum + weight[e];
+			if
+			:: GRANTED(e) -> mark = (e < mark -> mark : e + 1)
+			:: else -> break
+			fi;
+			e++
+		:: e < joined && !has(queue, e) -> e++
+		:: else -> break
+		od;
+		sum = 0 } };
+	   atomic { /* the transaction */
+		resizing--;
+		if
+		:: GUARD -> d_step {
+			version++; limit = to;
+#ifndef BUG_NO_WATERMARK
+			through = mark;
+#endif
+#ifndef BUG_LIMIT_UNSEEN
+			wake(ANY);
+#endif
+			next = 0; mark = 0; seen = 0 };
+			check(); break
+		:: else
+		fi }
+	od
+}
+#endif
+
+init {
+	byte i;
+	atomic {
+		for (i : 0 .. MEMBERS - 1) { on[i] = NONE; run member(i) };
+		i = 0;
+#ifdef RESIZE
+		run resizer(RESIZE);
+#endif
+#ifdef THEN
+		run resizer(THEN);
+#endif
+	}
+}

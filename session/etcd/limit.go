@@ -1,0 +1,149 @@
+package etcd
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/fairlead-go/fairlead/session/driver"
+)
+
+// limits is where the limits of queues live, relative to the prefix, by name.
+//
+// A limit has to outlive the session that set it, so its key has no lease. The
+// last permit to leave takes it away; what a crash of the last holder leaves
+// behind is swept by sessions that begin later.
+const limits = driver.Reserved + "/v1/limit/"
+
+// maxSwept bounds how many limits a new session looks at.
+const maxSwept = 100
+
+// limit is the key of a queue's limit.
+func (ks keyspace) limit(name string) string { return string(ks) + limits + name }
+
+// A limitRecord is the value of a limit's key.
+type limitRecord struct {
+	Limit   int64  `json:"limit"`
+	Through uint64 `json:"through,omitempty"`
+}
+
+func (r limitRecord) encode() string {
+	b, err := json.Marshal(r)
+	if err != nil { // numbers always can be
+		panic("etcd: encode limit: " + err.Error())
+	}
+	return string(b)
+}
+
+// limitOf reads the key of a queue's limit; none are there if it has none.
+func limitOf(name string, kvs []*mvccpb.KeyValue) (driver.Limit, error) {
+	if len(kvs) == 0 {
+		return driver.Limit{}, nil
+	}
+	var r limitRecord
+	if err := json.Unmarshal(kvs[0].Value, &r); err != nil || r.Limit < 1 {
+		return driver.Limit{}, driver.Permanent(fmt.Errorf("the limit of queue %q is garbled: delete the key %q when nobody uses the queue",
+			name, kvs[0].Key))
+	}
+	return driver.Limit{N: r.Limit, Through: r.Through, Version: uint64(kvs[0].ModRevision)}, nil
+}
+
+// SetLimit implements driver.Store.
+func (s *store) SetLimit(ctx context.Context, q driver.Queue, n int64, through uint64) error {
+	op := "set the limit of queue " + quoted(q.Name)
+	record := one(s.keys.limit(q.Name))
+	resp, err := s.txn(ctx, []*pb.Compare{
+		record.modified(pb.Compare_EQUAL, int64(q.Limit.Version)),
+		prefixed(s.keys.dir(q.Name)).created(pb.Compare_LESS, int64(q.At)+1),
+	}, []*pb.RequestOp{record.put(limitRecord{n, through}.encode(), clientv3.NoLease)}, nil)
+	switch {
+	case err != nil:
+		return s.failed(ctx, op, err)
+	case !resp.Succeeded:
+		return fmt.Errorf("%s: %w", op, driver.ErrConflict)
+	}
+	return nil
+}
+
+// leavePermit is Leave for an entry of a queue that has a limit: the last one
+// takes the limit with it. The comparisons of a nested transaction are made before
+// anything is deleted, so that nobody else is there is asked of the keys on
+// either side.
+func (l *lease) leavePermit(ctx context.Context, e driver.Entry) error {
+	entry, dir := one(e.Key), prefixed(l.s.keys.dir(e.Name))
+	mine := entry.created(pb.Compare_EQUAL, int64(e.Token))
+	resp, err := l.s.txn(ctx, []*pb.Compare{
+		mine,
+		span{dir.from, entry.from}.created(pb.Compare_LESS, 1),
+		span{append([]byte(e.Key), 0), dir.to}.created(pb.Compare_LESS, 1),
+	},
+		[]*pb.RequestOp{entry.remove(), one(l.s.keys.limit(e.Name)).remove()},
+		[]*pb.RequestOp{nested([]*pb.Compare{mine}, entry.remove())},
+	)
+	if err == nil && resp.Succeeded {
+		l.limits.forget(e.Name)
+	}
+	return err
+}
+
+// tidy removes the limit of a queue that has no entries.
+func (s *store) tidy(ctx context.Context, name string) error {
+	_, err := s.txn(ctx,
+		[]*pb.Compare{prefixed(s.keys.dir(name)).created(pb.Compare_LESS, 1)},
+		[]*pb.RequestOp{one(s.keys.limit(name)).remove()}, nil)
+	return s.failed(ctx, "tidy up queue "+quoted(name), err)
+}
+
+// sweep tidies up queues whose last holders have crashed. What it does not come to,
+// a later session does.
+func (s *store) sweep() {
+	all := string(s.keys) + limits
+	resp, err := s.get(s.ctx, "list limits", all, clientv3.WithPrefix(), clientv3.WithKeysOnly(), clientv3.WithSerializable(),
+		clientv3.WithLimit(maxSwept))
+	if err != nil {
+		return
+	}
+	for _, kv := range resp.Kvs {
+		if s.tidy(s.ctx, string(kv.Key[len(all):])) != nil {
+			return
+		}
+	}
+}
+
+// maxKnown bounds the limits that a lease remembers.
+const maxKnown = 1000
+
+// known are the limits of queues as last seen, so that most often a Join does not
+// have to ask first.
+type known struct {
+	mu sync.Mutex
+	of map[string]driver.Limit
+}
+
+func (k *known) get(name string) driver.Limit {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.of[name]
+}
+
+func (k *known) put(name string, limit driver.Limit) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.of == nil || len(k.of) == maxKnown {
+		k.of = map[string]driver.Limit{}
+	}
+	if limit.Version >= k.of[name].Version {
+		k.of[name] = limit
+	}
+}
+
+func (k *known) forget(name string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.of, name)
+}
