@@ -68,6 +68,8 @@ func (s *Session) Join(ctx context.Context, c driver.Claim) (*Place, error) {
 			return p, nil
 		case ctx.Err() != nil:
 			return nil, because(ctx, err)
+		case s.ctx.Err() != nil: // whatever the error, that is why
+			return nil, ErrClosed
 		case isRefusal(err), driver.IsPermanent(err):
 			return nil, err
 		}
@@ -195,6 +197,8 @@ func (p *Place) ended(ctx, inner context.Context, err error) error {
 		return ctx.Err()
 	case errors.Is(err, driver.ErrLeaseGone):
 		return p.t.displace(p.t.lose(lost("the store does not know the lease any more")))
+	case p.t.serving.Err() != nil: // which inner may not have heard of yet
+		return p.t.displace(context.Cause(p.t.serving))
 	case inner.Err() != nil:
 		return p.t.displace(context.Cause(inner))
 	case errors.Is(err, driver.ErrEntryGone):
@@ -276,6 +280,8 @@ func (p *Place) update(ctx context.Context, value string) error {
 			return p.vanish()
 		case errors.Is(err, driver.ErrLeaseGone):
 			return p.t.lose(lost("the store does not know the lease any more"))
+		case p.t.s.ctx.Err() != nil:
+			return ErrClosed
 		case driver.IsPermanent(err):
 			return err
 		}

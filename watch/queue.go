@@ -184,8 +184,11 @@ func Changes(ctx context.Context, s *session.Session, name string) iter.Seq2[dri
 				}
 			case err := <-failed:
 				running = false
-				if ctx.Err() != nil {
+				switch { // whatever the error, that is why
+				case ctx.Err() != nil:
 					err = ctx.Err()
+				case s.Context().Err() != nil:
+					err = session.ErrClosed
 				}
 				fail(err)
 				return

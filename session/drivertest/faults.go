@@ -68,7 +68,7 @@ func (c *Calls) Interpose(s driver.Store) driver.Store { return Interpose(s, c.p
 // consists of.
 func request(op Op) bool {
 	switch op {
-	case OpJoin, OpResolve, OpWithdraw, OpWait, OpLook, OpUpdate, OpLeave, OpRead, OpWatch, OpList:
+	case OpJoin, OpResolve, OpWithdraw, OpWait, OpLook, OpUpdate, OpLeave, OpRead, OpWatch, OpList, OpSetLimit:
 		return true
 	}
 	return false

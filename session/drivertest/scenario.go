@@ -20,6 +20,9 @@ var scenarios = []scenario{
 	{"ContendedLock", waitAndRelease},
 	{"TryLock", tryAndRelease},
 	{"Campaign", campaignProclaimAndResign},
+	{"Downgrade", writeDowngradeAndRelease},
+	{"Acquire", acquireAndRelease},
+	{"ContendedAcquire", waitForPermitsAndRelease},
 }
 
 // each makes a case of every scenario.
@@ -76,8 +79,18 @@ func lockAndRelease(ctx context.Context, t *trial) error {
 
 func waitAndRelease(ctx context.Context, t *trial) error {
 	ahead := t.other.lock(t.name)
+	return behind(ctx, t, ahead, func() *job[*session.Grant] { return t.p.locking(ctx, t.name) })
+}
+
+func waitForPermitsAndRelease(ctx context.Context, t *trial) error {
+	ahead := t.other.acquire(t.name, 2, 2)
+	return behind(ctx, t, ahead, func() *job[*session.Grant] { return t.p.acquiring(ctx, t.name, 2, 1) })
+}
+
+// behind starts a call that has to wait for ahead, and lets it have its turn.
+func behind(ctx context.Context, t *trial, ahead *session.Grant, start func() *job[*session.Grant]) error {
 	t.room.enter("other", ahead)
-	lock := t.p.locking(ctx, t.name)
+	lock := start()
 	t.f.eventually(func() error {
 		select {
 		case <-lock.done: // it has failed, or the room will tell
@@ -107,6 +120,36 @@ func tryAndRelease(ctx context.Context, t *trial) error {
 	}
 	t.held(g)
 	return t.give(ctx, g)
+}
+
+func acquireAndRelease(ctx context.Context, t *trial) error {
+	g, err := t.p.semaphore(t.name, 2).Acquire(ctx, 2)
+	if err != nil {
+		t.after()
+		return err
+	}
+	t.held(g)
+	return t.give(ctx, g)
+}
+
+func writeDowngradeAndRelease(ctx context.Context, t *trial) error {
+	w, err := t.p.rwmutex(t.name).Lock(ctx)
+	if err != nil {
+		t.after()
+		return err
+	}
+	t.held(w)
+	g, err := t.p.rwmutex(t.name).Downgrade(ctx, w)
+	t.room.leave("p")
+	t.after()
+	if w.Context().Err() == nil {
+		t.f.Errorf("after a Downgrade that returned %v, the writer's context is not done", err)
+	}
+	if err != nil {
+		return err
+	}
+	t.f.alone(t.name, w.Token())
+	return g.Release(ctx)
 }
 
 func campaignProclaimAndResign(ctx context.Context, t *trial) error {

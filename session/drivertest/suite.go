@@ -55,8 +55,9 @@ func (c Case) Run(tb TB, b Backend) { c.run(newFixture(tb, b, c.Name)) }
 func Cases() []Case {
 	var all []Case
 	for _, group := range [][]Case{
-		entryCases, leaseCases, queueCases,
+		entryCases, leaseCases, queueCases, limitCases,
 		exclusionCases, tryCases, fairnessCases,
+		rwmutexCases, semaphoreCases, resizeCases,
 		grantCases, doCases, closeCases, inputCases,
 		watchCases, electionCases, runCases,
 		replyCases, cancelCases, freezeCases, lossCases,
