@@ -28,8 +28,8 @@ demo: ## five replicas, a killed leader, a frozen one: the project at work, chec
 	go run ./cmd/fairlead demo
 
 .PHONY: test
-test: ## everything that CI runs: the parts deps, lint, modules, cross, integration, race
-	@scripts/parts deps lint modules cross integration race
+test: ## everything that CI runs: the parts deps, lint, modules, cross, models, integration, sim, race
+	@scripts/parts deps lint modules cross models integration sim race
 
 .PHONY: deps
 deps: ## install what the tests need and this machine lacks
@@ -66,6 +66,18 @@ race: ## the tests of the main module, with the race detector
 .PHONY: integration
 integration: ## the tests of integration/: real clusters, faults, other libraries
 	cd integration && go test -race -count=1 -p 1 -parallel 4 -timeout 15m ./...
+
+.PHONY: models
+models: ## check the Promela models of the semaphore's and the rwmutex's queue with spin
+	@scripts/check-models
+
+SEEDS ?= 20000
+
+# Without the race detector, which `make integration` has: it makes schedules slow,
+# and there are no races to be had from more of them.
+.PHONY: sim
+sim: ## simulate schedules in virtual time: make sim SEEDS=1000000, or make sim SEED=123 to replay one
+	cd integration && go test -count=1 -timeout 24h ./sim $(if $(SEED),-v -seed $(SEED),-seeds $(SEEDS))
 
 BACKEND ?= memory
 

@@ -31,8 +31,8 @@
  *  - owned: an entry has an owner that will remove it, or a lease that ends.
  *  - No deadlock: no invalid end state, in Spin's words.
  *
- * Result: they hold for all configurations of scripts/check-models, with up to 0.1
- * million states each, and each bug breaks the property named there.
+ * Result: they hold in all configurations of scripts/check-models, which have up to
+ * 0.1 million states, and each bug breaks the property named there.
  */
 
 #ifndef MEMBERS
@@ -71,17 +71,17 @@ hidden byte e, w, stop;
 #define RULE         (has(writer, me) -> ahead(me) : ahead(me) & writer & holds)
 #elif BUG_WRITER_SEES_WRITERS     /* a writer ignores the readers ahead */
 #define RULE         (ahead(me) & writer)
-#elif BUG_READER_TRUSTS           /* it takes the leaving of whom it waited for as its turn, */
+#elif BUG_READER_TRUSTS           /* a reader waits for its predecessor, and takes its leaving for its turn */
 #define RULE         (!has(writer, me) && GONE -> 0 : STOPS(me))
-#elif BUG_WRITER_TRUSTS
+#elif BUG_WRITER_TRUSTS           /* so does a writer */
 #define RULE         (has(writer, me) && GONE -> 0 : STOPS(me))
 #else
 #define RULE         STOPS(me)
 #endif
 #define GONE         (on[me] != NONE && !has(queue, on[me]))
 
-#if defined(BUG_READER_TRUSTS) || defined(BUG_READER_SEES_READERS)
-#define NEAREST      (stop == 0 -> 0 : ahead(me)) /* and that is its predecessor, of any mode */
+#if defined(BUG_READER_TRUSTS) || defined(BUG_READER_SEES_READERS) /* a reader waits for readers, too */
+#define NEAREST      (stop == 0 -> 0 : ahead(me))
 #else
 #define NEAREST      stop
 #endif
@@ -183,7 +183,7 @@ proctype member(byte me) {
 		:: has(woken, me) -> d_step { look(me) }
 		:: has(waits & ~woken & ~dead, me) && faults > 0 -> faults--; woken = woken | bit(me)
 		:: has(holds & writes & ~tochange & ~dead, me) -> tochange = tochange | bit(me);
-#ifndef BUG_WRITES_ON /* a downgrade changes the entry first and stops to write then */
+#ifndef BUG_WRITES_ON /* the entry is changed while its owner still writes */
 			writes = writes & ~bit(me)
 #endif
 		:: has(tochange, me) -> d_step { change(me) }

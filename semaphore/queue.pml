@@ -45,8 +45,8 @@
  *  - owned: an entry has an owner that will remove it, or a lease that ends.
  *  - No deadlock: no invalid end state, in Spin's words.
  *
- * Result: they hold for all configurations of scripts/check-models, with up to 2.5
- * million states each, and each bug breaks the property named there.
+ * Result: they hold in all configurations of scripts/check-models, which have up to
+ * 2.2 million states, and each bug breaks the property named there.
  */
 
 #ifndef MEMBERS
@@ -95,33 +95,34 @@ hidden byte e, w, sum, held, last, pred, first, stale;
 #define covered(e)   (has(stamped, e) || e < through)
 #define GRANTED(e)   (covered(e) || sum <= limit) /* sum: up to and including e */
 
-#ifdef BUG_OVERTAKE  /* a light request takes what the heavy one ahead cannot use */
+#ifdef BUG_OVERTAKE    /* a light request takes what the heavy one ahead cannot use */
 #define TURN         (held + weight[me] <= limit)
-#elif BUG_LAST_ONE   /* any free permit will do, whatever the own weight */
+#elif BUG_LAST_ONE     /* any free permit will do, whatever the own weight */
 #define TURN         (covered(me) || sum - weight[me] < limit)
 #else
 #define TURN         GRANTED(me)
 #endif
 
-#ifdef BUG_ONE_HOLDER /* where all weigh 1, it is the one at position - limit */
+#ifdef BUG_ONE_HOLDER  /* the head waits for one holder: the one at position - limit, where all weigh 1 */
 #define HEAD         first
 #else
 #define HEAD         ANY
 #endif
 
-#ifdef BUG_PREDECESSOR /* which may be stamped, while one ahead of it, granted as the limit shrank, is not yet */
+#ifdef BUG_PREDECESSOR /* who is behind waits for its predecessor, even if that is granted and another ahead is not:
+                          both were granted as the limit shrank, and the latter has no stamp yet */
 #define BEHIND       pred
 #else
 #define BEHIND       last
 #endif
 
-#ifdef BUG_COVERED   /* those behind do not hear of the watermark: they wait for the stamp */
+#ifdef BUG_COVERED     /* whom the watermark covers does not stamp; those behind, who wait for that, sleep on */
 #define UNTOLD       (!joining && me >= through)
 #else
 #define UNTOLD       (!joining)
 #endif
 
-#ifdef BUG_NO_GUARD  /* an entry that joined after the read is neither covered nor going to be stamped */
+#ifdef BUG_NO_GUARD    /* an entry that joined after the read may be granted, not covered, and never stamped */
 #define GUARD        (version == seen)
 #else
 #define GUARD        (version == seen && (queue >> next) == 0)
@@ -254,7 +255,7 @@ proctype member(byte me) {
 	do
 	:: atomic {
 		if
-#ifdef BUG_LATE_VIEW /* any first look passes for that of the join */
+#ifdef BUG_LATE_VIEW /* the first look after a lost reply passes for that of the join */
 		:: has(woken, me) && on[me] == NONE -> d_step { look(me, true) }
 #endif
 		:: has(woken, me) -> d_step { look(me, false) }

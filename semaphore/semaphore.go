@@ -28,11 +28,11 @@
 // # Algorithm
 //
 // Holders are the first of the queue, up to the limit. The first waiter watches
-// all holders and the limit; everyone behind it only the entry ahead. A waiter
-// whose turn has come marks its own entry as granted, off the path that returns
-// to the caller; its follower, woken by that, is the first then. Who changes the
-// limit records, in the same step, up to which token permits were held, so that
-// an entry that was not marked yet is not taken for a waiter.
+// all holders and the limit; everyone behind it only the nearest entry ahead that
+// does not hold. A waiter whose turn has come marks its own entry as granted, off
+// the path that returns to the caller; its follower, woken by that, is the first
+// then. Who changes the limit records, in the same step, up to which token permits
+// were held, so that an entry that was not marked yet is not taken for a waiter.
 //
 // Watching only the entry that is one limit ahead, as some libraries do, misses
 // the release of any other holder. The queue is modelled in queue.pml, which

@@ -28,7 +28,9 @@ type Place struct {
 	t     *tenure
 	claim driver.Claim
 
-	view driver.View // of the goroutine that uses the place
+	// Of the goroutine that uses the place.
+	view    driver.View
+	adopted bool
 
 	// Guarded by t.mu.
 	me        driver.Entry // as last seen
@@ -107,6 +109,7 @@ func (t *tenure) join(ctx context.Context, c driver.Claim) (*Place, error) {
 	v, lookErr := t.resolve(ctx, c)
 	switch {
 	case lookErr == nil:
+		p.adopted = true
 		p.take(v)
 		return p, nil
 	case errors.Is(lookErr, driver.ErrEntryGone):
@@ -149,6 +152,10 @@ func (p *Place) take(v driver.View) {
 	defer p.t.mu.Unlock()
 	p.me, p.joined = v.Me, true
 }
+
+// Adopted reports whether the reply to the Join was lost. Then the first view is
+// later than the entry: others may have come behind it meanwhile.
+func (p *Place) Adopted() bool { return p.adopted }
 
 // View is the queue as last seen from the place.
 func (p *Place) View() driver.View { return p.view }

@@ -115,8 +115,8 @@ func SetLimit(ctx context.Context, s *session.Session, name string, limit int64)
 		// Who fits under the present limit may hold without a stamp. Under a
 		// smaller one it would be taken for a waiter.
 		through := q.Limit.Through
-		if _, holding := Weigh(q.Entries, q.Limit); holding > 0 {
-			through = max(through, q.Entries[holding-1].Token)
+		if n := tallyOf(q.Entries, q.Limit).holding; n > 0 {
+			through = max(through, q.Entries[n-1].Token)
 		}
 		return done, s.Store().SetLimit(ctx, q, limit, through)
 	})

@@ -80,14 +80,17 @@ func IsShared(e driver.Entry) bool {
 func Downgraded() string { return sharedValue }
 
 // Permit is the rule of a semaphore: it is my turn once the weights of all ahead
-// and mine fit the limit. So holders are always the first of the queue, and who
-// weighs much is not overtaken by who weighs little.
+// and mine fit the limit. So who weighs much is not overtaken by who weighs little.
 //
 // Any holder may be the next to leave, so the first that has to wait waits for
-// all of them, and for the limit. Everybody behind waits for the entry ahead
-// alone: to leave, or to be stamped as granted, which makes its follower the
-// first. A holder is told by its stamp; by a token that the limit says is one's;
-// or, as those who were let in at once bear no stamp, by its fitting the limit.
+// all of them, and for the limit. Everybody behind waits for the nearest ahead
+// that does not hold: to leave, or to be stamped as granted, which makes its
+// follower the first. That is the entry right ahead, most often. But where the
+// limit was lowered in the very moment in which a turn came, somebody further
+// back may have been stamped first, whose leaving nobody must wait for.
+//
+// A holder is told by its stamp; by a token that the limit says is one's; or, as
+// those who were let in at once bear no stamp, by its fitting the limit.
 func Permit(v driver.View) (driver.Obstacles, error) {
 	if len(v.Ahead) > 0 && v.Ahead[0].Mode != driver.Permit {
 		return none, otherKind(v.Ahead[0])
@@ -99,27 +102,36 @@ func Permit(v driver.View) (driver.Obstacles, error) {
 	if me.weight > v.Limit.N {
 		return none, fmt.Errorf("%w: it is %d now, and %d is asked for", session.ErrLimit, v.Limit.N, me.weight)
 	}
-	ahead, holding := Weigh(v.Ahead, v.Limit)
+	ahead := tallyOf(v.Ahead, v.Limit)
 	switch {
-	case ahead <= v.Limit.N-me.weight:
+	case ahead.weight <= v.Limit.N-me.weight:
 		return none, nil
-	case holding == len(v.Ahead):
+	case ahead.waiting < 0:
 		return driver.Obstacles{Entries: v.Ahead, Limit: true}, nil
 	}
-	return one(v.Ahead[len(v.Ahead)-1]), nil
+	return one(v.Ahead[ahead.waiting]), nil
 }
 
-// Weigh returns how much the entries weigh together, and how many of them, the
-// first of the queue, hold permits.
-func Weigh(entries []driver.Entry, limit driver.Limit) (weight int64, holding int) {
+// A tally is what the entries of a queue of permits come to.
+type tally struct {
+	weight  int64
+	holding int // so many, the first of the queue, hold
+	waiting int // the last one that does not hold, by its index; -1 if all do
+}
+
+func tallyOf(entries []driver.Entry, limit driver.Limit) tally {
+	t := tally{waiting: -1}
 	for i, e := range entries {
 		p := permitOf(e)
-		weight += min(p.weight, math.MaxInt64-weight)
-		if holding == i && (p.granted || e.Token <= limit.Through || weight <= limit.N) {
-			holding = i + 1
+		t.weight += min(p.weight, math.MaxInt64-t.weight)
+		switch {
+		case !p.granted && e.Token > limit.Through && t.weight > limit.N:
+			t.waiting = i
+		case t.waiting < 0:
+			t.holding = i + 1
 		}
 	}
-	return weight, holding
+	return t
 }
 
 // A permit is what the value of a permit's entry says.

@@ -58,9 +58,9 @@ type Claim struct {
 	MaxWait time.Duration // bounds the wait; 0: only ctx does
 	Try     bool          // do not queue: fail with ErrHeld unless the turn comes at once
 
-	// Stamp, if not "", replaces Value once a turn has come that had to be waited
-	// for: the one behind, who may wait for just that, is woken. It is written in
-	// the background.
+	// Stamp, if not "", replaces Value once a turn has come, unless it came with
+	// the entry: the one behind, who may wait for just that, is woken. It is
+	// written in the background.
 	Stamp string
 }
 
@@ -151,7 +151,7 @@ func (t *turn) take(ctx context.Context) (*session.Grant, error) {
 
 // wait follows the rule from one obstacle to the next until there is none.
 func (t *turn) wait(ctx context.Context, p *session.Place) (*session.Grant, error) {
-	for waited := false; ; waited = true {
+	for atOnce := !p.Adopted(); ; atOnce = false {
 		on, err := t.rule(p.View())
 		switch {
 		case ctx.Err() != nil:
@@ -160,7 +160,7 @@ func (t *turn) wait(ctx context.Context, p *session.Place) (*session.Grant, erro
 			return nil, err
 		case !blocked(on):
 			g, err := p.Grant(t.holding)
-			if err == nil && waited && t.claim.Stamp != "" {
+			if err == nil && !atOnce && t.claim.Stamp != "" {
 				g.UpdateLater(t.claim.Stamp)
 			}
 			return g, err

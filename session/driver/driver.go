@@ -70,7 +70,8 @@ type Lease interface {
 	Revoke(ctx context.Context) error
 
 	// Join appends an entry to the queue c.Name and returns the queue as seen
-	// from it. The claim's ID must not be in use.
+	// from it, in the moment in which it was made. The claim's ID must not be in
+	// use.
 	//
 	// With c.Admit, it appends only if Admit accepts the view that the entry
 	// would have, as one atomic step, and otherwise fails with a *Refused; nobody

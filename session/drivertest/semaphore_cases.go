@@ -23,6 +23,7 @@ var semaphoreCases = []Case{
 	{"WaiterThatGivesUpMakesWay", waiterThatGivesUpMakesWay},
 	{"LostHolderFreesItsPermits", lostHolderFreesItsPermits},
 	{"StampThatFailsIsWrittenAgain", stampThatFailsIsWrittenAgain},
+	{"AdoptedPermitIsStampedAsWell", adoptedPermitIsStampedAsWell},
 	{"OtherLimitIsRefusedWhileInUse", otherLimitIsRefusedWhileInUse},
 	{"OtherKindIsRefusedWhileInUse", otherKindIsRefusedWhileInUse},
 	{"TryAcquireDelaysNobody", tryAcquireDelaysNobody},
@@ -231,6 +232,32 @@ func stampThatFailsIsWrittenAgain(f *fixture) {
 		f.release(first)
 		b.calls.On(OpUpdate, nil)
 	}
+}
+
+// adoptedPermitIsStampedAsWell: where the reply to the Join was lost, whoever came
+// behind before the entry was found again has seen it waiting.
+func adoptedPermitIsStampedAsWell(f *fixture) {
+	a, b, c, name := f.open("a"), f.open("b"), f.open("c"), f.name("q")
+	g := a.acquire(name, 2, 2)
+	found := make(chan struct{})
+	b.calls.On(OpJoin, func(ctx context.Context, op Op, call func(context.Context) error) error {
+		b.calls.On(OpJoin, nil)
+		return loseReply(ctx, op, call)
+	})
+	b.calls.On(OpResolve, func(ctx context.Context, _ Op, call func(context.Context) error) error {
+		<-found
+		return call(ctx)
+	})
+	adopted := b.acquiring(f.ctx, name, 2, 1)
+	f.queued(name, 2)
+	behind := c.acquiring(f.ctx, name, 2, 1)
+	f.queued(name, 3)
+	behind.goesOn("the wait behind one that waits")
+	f.release(g)
+	close(found)
+	first := adopted.must()
+	f.release(behind.must()) // while the first holds
+	f.release(first)
 }
 
 func otherLimitIsRefusedWhileInUse(f *fixture) {

@@ -109,10 +109,10 @@ func (l *lease) join(ctx context.Context, c driver.Claim, e emplacement) (driver
 		if resp.Succeeded {
 			return l.joined(ctx, c, e, a, resp)
 		}
-		v, ok, err := l.rejected(ctx, op, c, e, a.epoch)
+		err = l.rejected(ctx, op, e, a.epoch)
 		switch {
-		case err != nil || ok:
-			return v, err
+		case err != nil:
+			return driver.View{}, err
 		case l.epoch.Load() != a.epoch:
 			continue // somebody has resolved another claim
 		case c.Admit == nil && c.Limit == 0:
@@ -124,9 +124,10 @@ func (l *lease) join(ctx context.Context, c driver.Claim, e emplacement) (driver
 	}
 }
 
-// rejected finds out why a join was not made. It takes up a new epoch, and
-// returns the view if the entry was there already.
-func (l *lease) rejected(ctx context.Context, op string, c driver.Claim, e emplacement, epoch int64) (driver.View, bool, error) {
+// rejected finds out why a join was not made, and takes up a new epoch. Where the
+// entry is there already, the client library has sent the request twice: that is
+// an outcome to be resolved.
+func (l *lease) rejected(ctx context.Context, op string, e emplacement, epoch int64) error {
 	rctx, cancel := l.s.request(ctx)
 	defer cancel()
 	resp, err := l.s.client.Txn(rctx).Then(
@@ -134,24 +135,17 @@ func (l *lease) rejected(ctx context.Context, op string, c driver.Claim, e empla
 		clientv3.OpGet(e.key, clientv3.WithKeysOnly()),
 	).Commit()
 	if err != nil {
-		return driver.View{}, false, l.s.failed(ctx, op, err)
+		return l.s.failed(ctx, op, err)
 	}
 	sessionKVs, entryKVs := rangeOf(resp.Responses, 0), rangeOf(resp.Responses, 1)
 	switch {
 	case len(sessionKVs) == 0:
-		return driver.View{}, false, fmt.Errorf("%s: %w", op, driver.ErrLeaseGone)
+		return fmt.Errorf("%s: %w", op, driver.ErrLeaseGone)
 	case len(entryKVs) > 0 && sessionKVs[0].ModRevision == epoch:
-		// Ours, unless somebody else made it: the client library has sent the
-		// request twice.
-		v, err := l.s.viewAt(ctx, c.Mode, c.Name, e.key, entryKVs[0].CreateRevision, resp.Header.Revision)
-		if err == nil && v.Me.ID != c.ID {
-			err = fmt.Errorf("%s: the key %s is taken by somebody else", op, e.key)
-		}
-		l.slots.made(c.ID, v.Me.Token)
-		return v, err == nil, err
+		return fmt.Errorf("%s: the key %s is there already", op, e.key)
 	}
 	l.advance(sessionKVs[0].ModRevision)
-	return driver.View{}, false, nil
+	return nil
 }
 
 func (l *lease) joinTxn(ctx context.Context, c driver.Claim, e emplacement, a assumption) (*pb.TxnResponse, error) {
