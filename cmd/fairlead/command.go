@@ -15,16 +15,16 @@ import (
 	"github.com/fairlead-go/fairlead/session/driver"
 )
 
-// A task is the command to run under a grant, as lock and elect have it.
+// A task is the command to run under a grant, as lock, semaphore and elect have it.
 type task struct {
-	name      string   // of the lock or election
+	name      string   // of the lock, semaphore or election
 	args      []string // the command
 	path      string   // where it is
 	note      string
 	killAfter time.Duration
 }
 
-// register adds the flags that lock and elect share.
+// register adds the flags that all of them share.
 func (t *task) register(cmd *cobra.Command) {
 	cmd.Flags().DurationVar(&t.killAfter, "kill-after", 0,
 		"when the lease cannot be renewed, send CMD SIGTERM this long before\n"+
@@ -91,6 +91,17 @@ func (t *task) run(g *session.Grant, d *desk) (child.Outcome, error) {
 func startFailure(err error) error {
 	if e, ok := errors.AsType[*child.StartError](err); ok {
 		return &exitError{status: e.Status, err: e.Err}
+	}
+	return err
+}
+
+// advise adds what to do to the error of one who finds the name in use otherwise.
+func advise(err error) error {
+	switch {
+	case errors.Is(err, session.ErrKind):
+		return fmt.Errorf("%w; no name is a semaphore's and also that of a lock or an election: choose another one", err)
+	case errors.Is(err, session.ErrLimit):
+		return fmt.Errorf("%w; all who use a semaphore give the same --limit: give its present one, or wait until nobody uses it", err)
 	}
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -17,11 +18,12 @@ func newDemo(store *storeFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Show, and check, what happens when processes die and freeze",
-		Long: `Start an etcd server and five replicas, processes of their own that elect a leader
-and queue for a lock; kill the leader, freeze the next one, show who takes over
-and when, and check from what the replicas wrote down that there never were two
-holders, that they were served in order, that fencing tokens rose, and that the
-frozen leader's late write was refused.
+		Long: `Start an etcd server and five replicas, processes of their own that elect a
+leader, queue for a lock and share the two permits of a semaphore; kill the
+leader, freeze the next one, show who takes over and when, and check from what
+the replicas wrote down that there never were two holders, nor more than two
+permits given out, that they were served in order, that fencing tokens rose, and
+that the frozen leader's late write was refused.
 
 With --store it uses that store, under names that start with demo- and a random
 suffix; $` + storeVariable + ` is not looked at, so that it meets no production store by
@@ -47,7 +49,7 @@ could not be played to its end.`,
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&plant, "plant", "", "plant a bug ("+demo.DoubleGrant+"), which the checks have to find")
+	cmd.Flags().StringVar(&plant, "plant", "", "plant a bug ("+strings.Join(demo.Bugs, " or ")+"), which the checks have to find")
 	_ = cmd.Flags().MarkHidden("plant") // fails only for a flag that does not exist
 	return cmd
 }

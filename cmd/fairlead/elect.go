@@ -97,7 +97,7 @@ func (e *electCommand) campaign(s *session.Session, d *desk) error {
 			return exit(status)
 		}
 		if !errors.Is(err, errEnded) {
-			return err
+			return advise(err)
 		}
 		// The lease was renewed after all, but too late for the command.
 		fmt.Fprintf(os.Stderr, "fairlead: %v: campaigning again in %q\n", err, e.name)

@@ -13,13 +13,16 @@ import (
 	"time"
 
 	"github.com/fairlead-go/fairlead/mutex"
+	"github.com/fairlead-go/fairlead/rwmutex"
+	"github.com/fairlead-go/fairlead/session"
 )
 
-func TestLockTellsTheCommandWhatItHolds(t *testing.T) {
+func TestCommandIsToldWhatItHolds(t *testing.T) {
 	const script = `echo "$FAIRLEAD_NAME"; echo "$FAIRLEAD_TOKEN"; echo "$FAIRLEAD_KEY"; env | grep -c ^FAIRLEAD_TOKEN=`
 	var last uint64
-	for range 2 {
-		p := start(t, "FAIRLEAD_NAME=x", "FAIRLEAD_TOKEN=1", "FAIRLEAD_KEY=y", "lock", "tell/it", "--", "sh", "-c", script)
+	for _, args := range []string{"lock tell/it", "lock tell/it", "lock tell/it --shared", "semaphore tell/it --limit 1"} {
+		args := append([]string{"FAIRLEAD_NAME=x", "FAIRLEAD_TOKEN=1", "FAIRLEAD_KEY=y"}, strings.Fields(args)...)
+		p := start(t, append(args, "--", "sh", "-c", script)...)
 		p.expect("tell/it")
 		token, err := strconv.ParseUint(p.line(), 10, 64)
 		if err != nil || token <= last {
@@ -80,6 +83,11 @@ func TestUsageIsExplained(t *testing.T) {
 		"lock a --ttl -8s -- true":                   "--ttl -8s",
 		"lock a --store nowhere -- true":             "no scheme",
 		"lock a --store gopher://h -- true":          `no backend for the scheme "gopher"`,
+		"lock a --shared":                            "expected a name, --, and a command",
+		"semaphore --limit 1":                        "fairlead semaphore NAME --limit N [flags] -- CMD",
+		"semaphore a -- true":                        "--limit is missing",
+		"sem a --limit x -- true":                    `"x" for "--limit"`,
+		"sem a --limit 1 --timeout -8s -- true":      "must not be negative",
 		"elect a -- ":                                "expected a name, --, and a command",
 		"elect . -- true":                            `part 1 of the name "." is "."`,
 		"bogus":                                      `unknown command "bogus"`,
@@ -89,6 +97,19 @@ func TestUsageIsExplained(t *testing.T) {
 		"lock a --store etcd://h:1?bogus=1 -- true":  "bogus",
 	} {
 		contains(t, complains(t, statusFailure, strings.Fields(args)...), want)
+	}
+}
+
+func TestBadPermitsAreRefusedWithoutTheStore(t *testing.T) {
+	for args, want := range map[string]string{
+		"--limit 0":             "--limit 0 is less than 1",
+		"--limit -1":            "--limit -1 is less than 1",
+		"--limit 2 --weight 0":  "--weight 0 is less than 1",
+		"--limit 2 --weight -1": "--weight -1 is less than 1",
+		"--limit 2 --weight 3":  "--weight 3 is more than --limit 2",
+	} {
+		args := append([]string{"sem", "a", "--store", "etcd://127.0.0.1:1"}, strings.Fields(args)...)
+		contains(t, complains(t, statusFailure, append(args, "--", "true")...), want)
 	}
 }
 
@@ -142,17 +163,67 @@ func TestTimeoutLeavesNothingInTheQueue(t *testing.T) {
 
 func TestLockWaitsForItsTurn(t *testing.T) {
 	s := open(t, store)
-	first := start(t, "lock", "turn", "--note", "the first", "--", "sh", "-c", "echo in; read x")
+	first := start(t, "lock", "turn", "--note", "the first", "--", "sh", "-c", stay)
 	first.expect("in")
 	second := start(t, "lock", "turn", "--", "echo", "in")
 	if q := awaitQueue(t, s, "turn", 1, 1); q.Holders[0].Note != "the first" || q.Waiters[0].Note != "echo" {
 		t.Errorf("notes %q and %q", q.Holders[0].Note, q.Waiters[0].Note)
 	}
-	_ = first.stdin.Close()
-	first.end(1) // read met the end of the file
+	first.leave()
 	second.expect("in")
 	second.end(0)
 	awaitQueue(t, s, "turn", 0, 0)
+}
+
+func TestSharedHoldersRunTogether(t *testing.T) {
+	s := open(t, store)
+	lock := func(flags ...string) *program {
+		args := append([]string{"lock", "shared"}, flags...)
+		return start(t, append(args, "--", "sh", "-c", stay)...)
+	}
+	first, second := lock("--shared"), lock("--shared")
+	first.expect("in")
+	second.expect("in")
+	if q := awaitQueue(t, s, "shared", 2, 0); q.Holders[0].Mode != "shared" || q.Holders[1].Mode != "shared" {
+		t.Errorf("they hold it as %s and %s", q.Holders[0].Mode, q.Holders[1].Mode)
+	}
+	writer := lock()
+	awaitQueue(t, s, "shared", 2, 1)
+	late := lock("--shared") // and does not overtake
+	awaitQueue(t, s, "shared", 2, 2)
+	first.leave()
+	awaitQueue(t, s, "shared", 1, 2)
+	second.leave()
+	writer.expect("in")
+	if q := awaitQueue(t, s, "shared", 1, 1); q.Holders[0].Mode != "exclusive" || q.Waiters[0].Mode != "shared" {
+		t.Errorf("it is held as %s and waited for as %s", q.Holders[0].Mode, q.Waiters[0].Mode)
+	}
+	writer.leave()
+	late.expect("in")
+	late.leave()
+	awaitQueue(t, s, "shared", 0, 0)
+}
+
+func TestSharedNonblock(t *testing.T) {
+	s := open(t, store)
+	m := rwmutex.New(s, "try")
+	for _, c := range []struct {
+		held   func(context.Context) (*session.Grant, error)
+		status int // of one with --shared
+	}{
+		{m.RLock, 0},
+		{m.Lock, 42},
+	} {
+		g, err := c.held(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		start(t, "lock", "try", "--shared", "--nonblock", "--conflict-exit-code", "42", "--", "true").end(c.status)
+		start(t, "lock", "try", "--nonblock", "--", "true").end(statusConflict)
+		if err := g.Release(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func TestSignalWhileWaiting(t *testing.T) {
@@ -218,10 +289,18 @@ func TestCommandIsEndedWhenTheStoreIsGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer srv.Close()
-	p := start(t, "lock", "lost", "--store", srv.Endpoint(), "--ttl", "2s", "--", "sh", "-c",
-		`trap 'echo asked; exit 0' TERM; echo ready; while :; do sleep 0.05; done`)
-	p.expect("ready")
+	var all []*program
+	for _, args := range []string{"lock lost", "lock lost/shared --shared", "sem lost/permit --limit 2"} {
+		args := append(strings.Fields(args), "--store", srv.Endpoint(), "--ttl", "2s")
+		all = append(all, start(t, append(args, "--", "sh", "-c",
+			`trap 'echo asked; exit 0' TERM; echo ready; while :; do sleep 0.05; done`)...))
+	}
+	for _, p := range all {
+		p.expect("ready")
+	}
 	srv.Close()
-	p.expect("asked")
-	p.end(statusLost)
+	for _, p := range all {
+		p.expect("asked")
+		p.end(statusLost)
+	}
 }

@@ -1,8 +1,9 @@
-// Fairlead runs commands under locks and leaderships that are shared by
-// processes on many machines.
+// Fairlead runs commands under locks, semaphores and leaderships that are shared
+// by processes on many machines.
 //
 //	fairlead dev                               a store to develop against
 //	fairlead lock billing/nightly -- bill.sh   one at a time, first come, first served
+//	fairlead sem render --limit 4 -- draw.sh   at most four at a time
 //	fairlead elect billing/leader -- serve     one at a time, and another when that one fails
 //	fairlead demo                              what it does when processes die and freeze
 //

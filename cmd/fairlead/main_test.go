@@ -154,6 +154,16 @@ func (p *program) end(status int) string {
 	return string(rest)
 }
 
+// The shell script of a command that says when it runs, and ends when leave is
+// called.
+const stay = "echo in; read x"
+
+func (p *program) leave() {
+	p.t.Helper()
+	_ = p.stdin.Close()
+	p.end(1) // read met the end of the file
+}
+
 // complains runs the binary to its end and returns what it says on stderr.
 func complains(t *testing.T, status int, args ...string) string {
 	t.Helper()

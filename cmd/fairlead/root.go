@@ -7,9 +7,9 @@ import (
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "fairlead",
-		Short: "Fair locks and leader election between processes",
-		Long: `Fairlead runs commands under fair locks and leaderships that processes on many
-machines share through a store such as etcd.`,
+		Short: "Fair locks, semaphores and leader election between processes",
+		Long: `Fairlead runs commands under fair locks, semaphores and leaderships that
+processes on many machines share through a store such as etcd.`,
 		SilenceErrors: true, // main prints them
 		SilenceUsage:  true,
 	}
@@ -18,6 +18,7 @@ machines share through a store such as etcd.`,
 	root.AddCommand(
 		newDev(),
 		newLock(flags),
+		newSemaphore(flags),
 		newElect(flags),
 		newDemo(flags),
 		newReplica(flags),

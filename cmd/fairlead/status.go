@@ -1,6 +1,6 @@
 package main
 
-// Exit statuses of lock and elect, beside those of the command that they run and
+// Exit statuses of lock, semaphore and elect, beside those of the command that they run and
 // 126 and 127 for one that cannot be run.
 const (
 	statusConflict = 1   // --nonblock, and it is held; --conflict-exit-code changes it

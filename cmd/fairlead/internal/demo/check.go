@@ -3,6 +3,7 @@ package demo
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -23,8 +24,9 @@ type checker struct {
 
 // check makes all checks.
 func (c *checker) check() []finding {
-	names := []string{leaderName, lockName}
-	return []finding{c.exclusion(names), c.order(names), c.tokens(names), c.fencing()}
+	exclusive := []string{leaderName, lockName}
+	all := append(slices.Clone(exclusive), permitName)
+	return []finding{c.exclusion(exclusive), c.limit(), c.order(all), c.tokens(exclusive), c.fencing()}
 }
 
 func (c *checker) at(t int64) string {
@@ -54,9 +56,60 @@ func (c *checker) exclusion(names []string) finding {
 	return f
 }
 
+// limit: no more permits at once than there are. That all of them were in use at
+// times shows that more could have been.
+func (c *checker) limit() finding {
+	f := finding{claim: fmt.Sprintf("never more than %d permits at once", permits)}
+	holds := c.h.holds(permitName)
+	full := 0
+	for _, now := range crowds(holds) {
+		switch {
+		case len(now.holds) > permits:
+			f.violations = append(f.violations, fmt.Sprintf("%s all had permits at %s, and there are %d", roster(now.holds), c.at(now.at), permits))
+		case len(now.holds) == permits:
+			full++
+		}
+	}
+	if full == 0 {
+		f.violations = append(f.violations, fmt.Sprintf("all %d were never in use at once, of %d given out: nothing was shown", permits, len(holds)))
+	}
+	f.evidence = fmt.Sprintf("%d permits given out, all %d in use %d times, none on top", len(holds), permits, full)
+	return f
+}
+
+// roster names the holds.
+func roster(holds []hold) string {
+	var names []string
+	for _, h := range holds {
+		names = append(names, fmt.Sprintf("%s (token %d)", h.who, h.token))
+	}
+	return strings.Join(names, ", ")
+}
+
+// overtaken returns what is wrong with the order in which permits were had: there
+// are enough for those who had one, but not for those as well whose turn came
+// before.
+func (c *checker) overtaken() (violations []string) {
+	for _, now := range crowds(inTurn(c.h.holds(permitName))) {
+		var had, late []hold
+		for _, h := range now.holds {
+			if h.noted > now.at {
+				late = append(late, h)
+			} else {
+				had = append(had, h)
+			}
+		}
+		if len(now.holds) > permits && len(late) > 0 {
+			violations = append(violations, fmt.Sprintf("at %s %s had permits, and %s had not, whose turn came before: all of them is more than %d",
+				c.at(now.at), roster(had), roster(late), permits))
+		}
+	}
+	return violations
+}
+
 // order: first come, first served.
 func (c *checker) order(names []string) finding {
-	f := finding{claim: "first come, first served"}
+	f := finding{claim: "first come, first served", violations: c.overtaken()}
 	pairs := 0
 	for _, name := range names {
 		holds := c.h.holds(name)
@@ -75,7 +128,8 @@ func (c *checker) order(names []string) finding {
 					continue
 				}
 				pairs++
-				if first := holds[i]; later.from < first.from || later.token < first.token {
+				// Of two who have permits at once, the second may be the first to notice.
+				if first := holds[i]; later.token < first.token || name != permitName && later.from < first.from {
 					f.violations = append(f.violations, fmt.Sprintf("%s was in the queue for the %s (token %d) before %s asked, but %s (token %d) was served first",
 						p.who, name, p.token, later.who, later.who, later.token))
 				}
@@ -89,11 +143,12 @@ func (c *checker) order(names []string) finding {
 	return f
 }
 
-// tokens: they rise from grant to grant.
-func (c *checker) tokens(names []string) finding {
+// tokens: they rise from grant to grant, and of permits, which may be had in
+// another order, from each grant to what was asked for after it.
+func (c *checker) tokens(exclusive []string) finding {
 	f := finding{claim: "fencing tokens rise"}
 	steps := 0
-	for _, name := range names {
+	for _, name := range exclusive {
 		holds := c.h.holds(name)
 		for i := 1; i < len(holds); i++ {
 			steps++
@@ -103,10 +158,23 @@ func (c *checker) tokens(names []string) finding {
 			}
 		}
 	}
-	if steps == 0 {
+	pairs := 0
+	for _, before := range c.h.holds(permitName) {
+		for _, after := range c.h.holds(permitName) {
+			if after.asked <= before.from {
+				continue
+			}
+			pairs++
+			if after.token <= before.token {
+				f.violations = append(f.violations, fmt.Sprintf("%s asked for a permit at %s and got one with token %d, after %s had got one with token %d",
+					after.who, c.at(after.asked), after.token, before.who, before.token))
+			}
+		}
+	}
+	if steps == 0 || pairs == 0 {
 		f.violations = append(f.violations, "nothing was granted twice: nothing was shown")
 	}
-	f.evidence = fmt.Sprintf("each of %d grants has a larger token than the one before", steps)
+	f.evidence = fmt.Sprintf("each of %d grants has a larger token than the one before; so has what was asked for after a permit was got, in %d pairs", steps, pairs)
 	return f
 }
 

@@ -1,12 +1,14 @@
 package demo
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
 
 // good is a history in which everything held: ann leads and is killed, ben leads
-// and is frozen from 100 to 200, cleo leads; ann and ben share the lock.
+// and is frozen from 100 to 200, cleo leads; ann, ben and cleo take turns with the
+// lock; with dov they share two permits.
 func good() *checker {
 	return &checker{
 		frozen: "ben",
@@ -21,6 +23,9 @@ func good() *checker {
 					{At: 10, Kind: Granted, Name: lockName, Token: 4},
 					{At: 20, Kind: Wrote, Name: leaderName, Token: 1, Serial: 1},
 					{At: 30, Kind: Releasing, Name: lockName, Token: 4},
+
+					{At: 3, Kind: Asked, Name: permitName},
+					{At: 4, Kind: Granted, Name: permitName, Token: 21},
 				},
 				"ben": {
 					{At: 2, Kind: Asked, Name: leaderName},
@@ -33,6 +38,14 @@ func good() *checker {
 					{At: 80, Kind: Wrote, Name: leaderName, Token: 2, Serial: 2},
 					{At: 201, Kind: Lost, Name: leaderName, Token: 2, Until: 140},
 					{At: 202, Kind: Refused, Name: leaderName, Token: 2, Serial: 4, Newest: 6},
+
+					{At: 5, Kind: Asked, Name: permitName},
+					{At: 6, Kind: Granted, Name: permitName, Token: 22},
+					{At: 40, Kind: Releasing, Name: permitName, Token: 22},
+					{At: 42, Kind: Asked, Name: permitName},
+					{At: 43, Kind: Queued, Name: permitName, Token: 25},
+					{At: 91, Kind: Granted, Name: permitName, Token: 25},
+					{At: 201, Kind: Lost, Name: permitName, Token: 25, Until: 140},
 				},
 				"cleo": {
 					{At: 9, Kind: Asked, Name: leaderName},
@@ -44,6 +57,24 @@ func good() *checker {
 					{At: 150, Kind: Granted, Name: leaderName, Token: 6},
 					{At: 160, Kind: Wrote, Name: leaderName, Token: 6, Serial: 3},
 					{At: 300, Kind: Releasing, Name: leaderName, Token: 6},
+
+					{At: 7, Kind: Asked, Name: permitName},
+					{At: 8, Kind: Queued, Name: permitName, Token: 23},
+					{At: 41, Kind: Granted, Name: permitName, Token: 23},
+					{At: 90, Kind: Releasing, Name: permitName, Token: 23},
+					{At: 92, Kind: Asked, Name: permitName},
+					{At: 93, Kind: Queued, Name: permitName, Token: 26},
+					{At: 142, Kind: Granted, Name: permitName, Token: 26},
+					{At: 160, Kind: Releasing, Name: permitName, Token: 26},
+				},
+				"dov": {
+					{At: 9, Kind: Asked, Name: permitName},
+					{At: 15, Kind: Queued, Name: permitName, Token: 24},
+					{At: 65, Kind: Granted, Name: permitName, Token: 24},
+					{At: 145, Kind: Releasing, Name: permitName, Token: 24},
+					{At: 146, Kind: Asked, Name: permitName},
+					{At: 147, Kind: Granted, Name: permitName, Token: 27},
+					{At: 170, Kind: Releasing, Name: permitName, Token: 27},
 				},
 			},
 		},
@@ -57,6 +88,15 @@ func (c *checker) change(who string, kind Kind, name string, edit func(*Event)) 
 			edit(e)
 		}
 	}
+}
+
+// shift moves such an event in time, but not in the journal.
+func (c *checker) shift(who string, kind Kind, name string, from, to int64) {
+	c.change(who, kind, name, func(e *Event) {
+		if e.At == from {
+			e.At = to
+		}
+	})
 }
 
 func (c *checker) remove(who string, kind Kind, name string) {
@@ -79,6 +119,14 @@ func TestGoodHistoryPasses(t *testing.T) {
 
 // Every check has to be able to fail.
 func TestViolationsAreFound(t *testing.T) {
+	fallen := func(c *checker) { // dov's second permit has a token smaller than all before
+		c.remove("dov", Releasing, permitName)
+		c.change("dov", Granted, permitName, func(e *Event) {
+			if e.Token == 27 {
+				e.Token = 20
+			}
+		})
+	}
 	for name, c := range map[string]struct {
 		plant func(*checker)
 		want  string
@@ -130,6 +178,52 @@ func TestViolationsAreFound(t *testing.T) {
 			},
 			"the register refused cleo's write 3",
 		},
+		"more permits than there are": {
+			func(c *checker) { c.shift("dov", Granted, permitName, 65, 55) },
+			"ann (token 21), cleo (token 23), dov (token 24) all had permits",
+		},
+		"a permit given out while the killed one lived": {
+			func(c *checker) { c.h.deaths["ann"] = 66 },
+			"ann (token 21), cleo (token 23), dov (token 24) all had permits",
+		},
+		"a permit given out while the frozen one was trusted to have it": {
+			func(c *checker) { c.change("ben", Lost, permitName, func(e *Event) { e.Until = 143 }) },
+			"dov (token 24), ben (token 25), cleo (token 26) all had permits",
+		},
+		"a permit that is never given back": {
+			func(c *checker) { c.remove("dov", Releasing, permitName) },
+			"dov (token 24), cleo (token 26), dov (token 27) all had permits",
+		},
+		"permits had one by one": {
+			func(c *checker) {
+				for _, who := range []string{"ben", "cleo", "dov"} {
+					c.remove(who, Granted, permitName)
+				}
+			},
+			"all 2 were never in use at once, of 1 given out",
+		},
+		"permits had in another order": {
+			func(c *checker) {
+				c.shift("cleo", Granted, permitName, 41, 66)
+				c.shift("dov", Granted, permitName, 65, 41)
+			},
+			"ann (token 21), dov (token 24) had permits, and cleo (token 23) had not, whose turn came before",
+		},
+		"passed over for a permit": {
+			func(c *checker) {
+				c.shift("cleo", Granted, permitName, 41, 0)
+				c.h.events["cleo"] = slices.DeleteFunc(c.h.events["cleo"], func(e Event) bool { return e.At == 0 })
+			},
+			"cleo stood in the queue for the permits with token 23, and was passed over",
+		},
+		"a permit's token that falls": {
+			fallen,
+			"dov asked for a permit at 0.000 s and got one with token 20, after ann had got one with token 21",
+		},
+		"who asks later has a smaller token": {
+			fallen,
+			"ben was in the queue for the permits (token 25) before dov asked, but dov (token 20) was served first",
+		},
 		"no late write": {
 			func(c *checker) { c.remove("ben", Refused, leaderName) },
 			"but made no late write that was refused",
@@ -143,6 +237,7 @@ func TestViolationsAreFound(t *testing.T) {
 				for who := range c.h.events {
 					c.remove(who, Queued, leaderName)
 					c.remove(who, Queued, lockName)
+					c.remove(who, Queued, permitName)
 				}
 			},
 			"no replica was seen waiting",
@@ -170,6 +265,55 @@ func TestLostPlaceIsNotPassedOver(t *testing.T) {
 	c.h.events["ben"] = append(c.h.events["ben"], Event{At: 203, Kind: Expired})
 	if f := c.order([]string{leaderName, lockName}); len(f.violations) != 0 {
 		t.Errorf("violations: %q", f.violations)
+	}
+}
+
+// So it is when it gave that request up, but not when it gave up a later one.
+func TestPlaceGivenUpIsNotPassedOver(t *testing.T) {
+	for _, again := range []bool{false, true} {
+		c := good()
+		c.remove("ben", Granted, lockName)
+		c.remove("ben", Releasing, lockName)
+		if again {
+			c.h.events["ben"] = append(c.h.events["ben"], Event{At: 203, Kind: Asked, Name: lockName})
+		}
+		c.h.events["ben"] = append(c.h.events["ben"], Event{At: 204, Kind: GaveUp, Name: lockName})
+		if f := c.order([]string{leaderName, lockName}); (len(f.violations) != 0) != again {
+			t.Errorf("given up later: %v, violations: %q", again, f.violations)
+		}
+	}
+}
+
+// All permits at once is what they are there for.
+func TestLimitMayBeReached(t *testing.T) {
+	f := good().limit()
+	if want := "7 permits given out, all 2 in use 6 times"; len(f.violations) != 0 || !strings.HasPrefix(f.evidence, want) {
+		t.Errorf("%s (violations: %q), want %s", f.evidence, f.violations, want)
+	}
+}
+
+// Turns that came at the same time may be noticed in another order.
+func TestOneWhoNoticesItsTurnLateIsNotOvertaken(t *testing.T) {
+	c := good()
+	c.shift("cleo", Granted, permitName, 41, 66) // dov, who is behind, has a permit from 65
+	for _, f := range c.check() {
+		if len(f.violations) != 0 {
+			t.Errorf("%s: %q", f.claim, f.violations)
+		}
+	}
+}
+
+// A replica may be frozen between the grant and the line in its journal. When it
+// goes on it writes down what is lost by then.
+func TestGrantLostBeforeItWasNotedIsNoHold(t *testing.T) {
+	c := good()
+	c.shift("ben", Granted, leaderName, 70, 200)
+	c.remove("ben", Wrote, leaderName)
+	c.shift("ben", Granted, permitName, 91, 200)
+	for _, f := range c.check() {
+		if len(f.violations) != 0 {
+			t.Errorf("%s: %q", f.claim, f.violations)
+		}
 	}
 }
 

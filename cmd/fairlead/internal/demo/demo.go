@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/fairlead-go/fairlead/session/embed"
@@ -18,7 +19,7 @@ import (
 type Options struct {
 	Executable string   // this program
 	Store      string   // URL; "": an embedded server
-	Plant      string   // the bug to plant, see DoubleGrant; "": none
+	Plant      string   // the bug to plant, one of Bugs; "": none
 	Out        *os.File // where the story goes
 }
 
@@ -34,8 +35,8 @@ func Run(ctx context.Context, opts Options) error {
 	if unsupported != "" {
 		return fmt.Errorf("the demo cannot run here: %s", unsupported)
 	}
-	if opts.Plant != "" && opts.Plant != DoubleGrant {
-		return fmt.Errorf("unknown bug %q: the one that can be planted is %s", opts.Plant, DoubleGrant)
+	if opts.Plant != "" && !slices.Contains(Bugs, opts.Plant) {
+		return fmt.Errorf("unknown bug %q: those that can be planted are %s", opts.Plant, strings.Join(Bugs, " and "))
 	}
 	dir, err := os.MkdirTemp("", "fairlead-demo-")
 	if err != nil {
@@ -111,7 +112,7 @@ func (d *director) recruit(opts Options, template ReplicaOptions) error {
 		d.scene.add(name, pid)
 		processes = append(processes, fmt.Sprintf("%s (%d)", name, pid))
 	}
-	d.tell(topicReplicas, "five processes that each stand for leader and queue for a lock: %s", strings.Join(processes, ", "))
+	d.tell(topicReplicas, "five processes that each stand for leader, queue for a lock, and want one of %d permits: %s", permits, strings.Join(processes, ", "))
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 )
 
@@ -62,6 +63,9 @@ func (d *director) narrate(n signedEvent) {
 		d.fault = ""
 	case n.Kind == Granted && n.Name == lockName && !d.screen.live: // the panel shows it on a terminal
 		tell(topicLock, "%s holds it, with token %d; waiting: %s", n.who, n.Token, d.scene.line(lockName))
+	case n.Kind == Granted && n.Name == permitName && !d.screen.live:
+		tell(topicPermits, "%s has one, with token %d; in use by: %s; waiting: %s", n.who, n.Token,
+			roll(d.scene.holders(permitName)), d.scene.line(permitName))
 	case n.Kind == Lost:
 		tell(n.Name, "%s learns that what it held with token %d is lost", n.who, n.Token)
 	case n.Kind == Refused:
@@ -94,7 +98,7 @@ func (d *director) until(ctx context.Context, what string, condition func() bool
 
 // reigns reports whether somebody other than the one given leads and writes.
 func (d *director) reigns(not string) bool {
-	a := d.scene.holder(leaderName)
+	a := d.scene.leader()
 	return a != nil && a.fate == alive && a.name != not && a.wrote == a.grants[leaderName]
 }
 
@@ -108,28 +112,29 @@ func (d *director) play(ctx context.Context) error {
 	return nil
 }
 
-// opening: somebody leads, and everybody has had the lock twice.
+// opening: somebody leads, and everybody has had the lock and a permit twice.
 func (d *director) opening(ctx context.Context) error {
 	return d.rounds(ctx, 2)
 }
 
 // rounds waits until somebody leads and everybody who is alive has had the lock n
-// times more.
+// times more, and a permit as often.
 func (d *director) rounds(ctx context.Context, n int) error {
-	goal := map[*actor]int{}
+	before := map[*actor]map[string]int{}
 	for _, a := range d.scene.actors {
-		goal[a] = a.served + n
+		before[a] = maps.Clone(a.served)
 	}
-	return d.until(ctx, fmt.Sprintf("a leader, and the lock for everybody who is left, %d times", n), func() bool {
-		return d.reigns("") && d.scene.every(func(a *actor) bool { return a.served >= goal[a] })
+	more := func(a *actor, name string) int { return a.served[name] - before[a][name] }
+	return d.until(ctx, fmt.Sprintf("a leader, and the lock and a permit for everybody who is left, %d times", n), func() bool {
+		return d.reigns("") && d.scene.every(func(a *actor) bool { return more(a, lockName) >= n && more(a, permitName) >= n })
 	})
 }
 
 // death: the leader is killed and somebody else takes over.
 func (d *director) death(ctx context.Context) error {
-	victim := d.scene.holder(leaderName)
+	victim := d.scene.leader()
 	d.tell(topicKill, "%s, the leader, gets SIGKILL: it can tell nobody, so its lease of %v has to run out", victim.name, leaseTTL)
-	d.tellLock(victim)
+	d.tellRest(victim)
 	d.fault, d.faultAt = "the kill", monotonic()
 	d.cast.member(victim.name).kill()
 	d.h.deaths[victim.name] = monotonic()
@@ -140,20 +145,28 @@ func (d *director) death(ctx context.Context) error {
 	return d.rounds(ctx, 1)
 }
 
-// tellLock explains why nobody gets the lock for a while, if so.
-func (d *director) tellLock(victim *actor) {
-	if _, holds := victim.grants[lockName]; holds {
-		d.tell(topicLock, "%s holds the lock as well: those who wait for it wait for the lease too", victim.name)
+// tellRest explains why for a while nobody gets the lock, and few or nobody a
+// permit: a claim lasts as long as the lease, of those who wait as well.
+func (d *director) tellRest(victim *actor) {
+	for _, of := range []struct{ name, topic, held string }{
+		{lockName, topicLock, "holds the lock as well: those who wait for it wait for the lease too"},
+		{permitName, topicPermits, "has one as well: until its lease has run out, there is one less for the others"},
+	} {
+		if _, holds := victim.grants[of.name]; holds {
+			d.tell(of.topic, "%s %s", victim.name, of.held)
+		} else if _, waits := victim.places[of.name]; waits {
+			d.tell(of.topic, "%s is in the queue: when its turn comes, those behind it wait for the lease too", victim.name)
+		}
 	}
 }
 
 // sleeper: the next leader is frozen until it has been replaced, and goes on
 // in the middle of its work, as if nothing had happened.
 func (d *director) sleeper(ctx context.Context) error {
-	victim := d.scene.holder(leaderName)
+	victim := d.scene.leader()
 	process := d.cast.member(victim.name).proc
 	d.tell(topicFreeze, "%s, the new leader, gets SIGSTOP: its lease runs out too, but it cannot know", victim.name)
-	d.tellLock(victim)
+	d.tellRest(victim)
 	d.fault, d.faultAt, d.frozen = "the freeze", monotonic(), victim.name
 	if err := freeze(process); err != nil {
 		return fmt.Errorf("freeze %s: %w", victim.name, err)
@@ -173,7 +186,8 @@ func (d *director) sleeper(ctx context.Context) error {
 	})
 }
 
-// finale: everybody who is left is back in line and has the lock once more.
+// finale: everybody who is left is back in line and has the lock and a permit once
+// more.
 func (d *director) finale(ctx context.Context) error {
 	if err := d.rounds(ctx, 1); err != nil {
 		return err

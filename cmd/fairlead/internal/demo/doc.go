@@ -1,8 +1,8 @@
 // Package demo shows Fairlead at work on real processes, and checks what they
 // did.
 //
-// Five replicas, processes of their own, stand for one election and queue for
-// one lock. The director kills the leader with SIGKILL, freezes the next one
+// Five replicas, processes of their own, stand for one election, queue for one
+// lock, and share the permits of one semaphore. The director kills the leader with SIGKILL, freezes the next one
 // with SIGSTOP until it has been replaced, and lets it go on in the middle of
 // its work. Whoever leads writes to a register that refuses writes with an older
 // fencing token than the newest it has seen.
@@ -21,11 +21,16 @@
 //     bound to stop trusting it, the last deadline it was given, or when it
 //     noticed, if that was earlier. (A frozen process does nothing until it goes
 //     on; what it does then is what the register is for.)
+//   - No more permits at once than there are, with holds counted likewise.
 //   - First come, first served. If a replica saw itself in the queue before
 //     another one asked, it came first, and has to be served first. Pairs for
 //     which the journals cannot tell are not counted. Who was seen in the queue
-//     is not passed over, unless it died or its lease ran out.
-//   - Tokens rise from grant to grant.
+//     is not passed over, unless it died or its lease ran out. Of two that have
+//     permits at once, either may be the first to notice; but the one with the
+//     smaller token had its turn by the time that the other one noticed, and
+//     counted from then on, too, there are no more permits than there are.
+//   - Tokens rise from grant to grant, and for permits from each grant to whatever
+//     is asked for after it.
 //   - The late write is refused: the replica that was frozen writes with its old
 //     token when it goes on, and the register, which orders all writes, never
 //     accepts an older token after a newer one.

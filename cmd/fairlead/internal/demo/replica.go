@@ -12,6 +12,7 @@ import (
 
 	"github.com/fairlead-go/fairlead/election"
 	"github.com/fairlead-go/fairlead/mutex"
+	"github.com/fairlead-go/fairlead/semaphore"
 	"github.com/fairlead-go/fairlead/session"
 	"github.com/fairlead-go/fairlead/watch"
 )
@@ -19,12 +20,25 @@ import (
 const (
 	leaseTTL   = 3 * time.Second
 	holdTime   = 300 * time.Millisecond // of the lock
+	permitTime = permits * holdTime     // of a permit, so that their queue moves as fast as the lock's
 	writePause = 100 * time.Millisecond // between the leader's writes
 )
 
-// DoubleGrant is the bug that can be planted: a replica claims to hold the lock
-// while it waits for it.
-const DoubleGrant = "double-grant"
+// permits is the semaphore's limit.
+const permits = 2
+
+// Bugs that can be planted: a replica claims to hold the lock, or a permit, while
+// it waits for it.
+const (
+	DoubleGrant = "double-grant"
+	OverGrant   = "over-grant"
+)
+
+// Bugs are all of them.
+var Bugs = []string{DoubleGrant, OverGrant}
+
+// claimed is what a bug claims to hold.
+var claimed = map[string]string{DoubleGrant: lockName, OverGrant: permitName}
 
 // ReplicaOptions is what the director tells a replica.
 type ReplicaOptions struct {
@@ -33,7 +47,7 @@ type ReplicaOptions struct {
 	Store    string // URL
 	Journal  string // file
 	Register string // address
-	Plant    string // "" or DoubleGrant
+	Plant    string // "" or one of Bugs
 }
 
 // A replica is one of the five processes.
@@ -51,6 +65,7 @@ type replica struct {
 const (
 	leaderName = "leader"
 	lockName   = "lock"
+	permitName = "permits"
 )
 
 // Replica runs a replica until stdin ends, which it also does when the director
@@ -85,9 +100,10 @@ func Replica(stdin io.Reader, opts ReplicaOptions) error {
 // run does everything at once until ctx ends, then gives everything back.
 func (r *replica) run(ctx context.Context) error {
 	for _, part := range []func(context.Context) error{
-		r.lead, r.queue, r.reportLease,
+		r.lead, r.queue, r.share, r.reportLease,
 		func(ctx context.Context) error { return r.reportPlaces(ctx, leaderName) },
 		func(ctx context.Context) error { return r.reportPlaces(ctx, lockName) },
+		func(ctx context.Context) error { return r.reportPlaces(ctx, permitName) },
 	} {
 		r.work.Go(func() {
 			if err := part(ctx); err != nil && ctx.Err() == nil {
@@ -156,17 +172,28 @@ func (r *replica) govern(ctx context.Context, term *session.Grant) error {
 
 // queue queues for the lock, holds it for a while, and queues again.
 func (r *replica) queue(ctx context.Context) error {
-	m := mutex.New(r.session, r.path(lockName))
+	return r.takeTurns(ctx, lockName, holdTime, mutex.New(r.session, r.path(lockName)).Lock)
+}
+
+// share does the same with a permit of the semaphore.
+func (r *replica) share(ctx context.Context) error {
+	m := semaphore.New(r.session, r.path(permitName), permits)
+	return r.takeTurns(ctx, permitName, permitTime, func(ctx context.Context) (*session.Grant, error) {
+		return m.Acquire(ctx, 1)
+	})
+}
+
+func (r *replica) takeTurns(ctx context.Context, name string, hold time.Duration, ask func(context.Context) (*session.Grant, error)) error {
 	for {
-		g, err := r.acquire(ctx, lockName, m.Lock)
+		g, err := r.acquire(ctx, name, ask)
 		if err != nil {
 			return err
 		}
-		sleep(g.Context(), holdTime)
-		if err := r.giveBack(lockName, g); err != nil || ctx.Err() != nil {
+		sleep(g.Context(), hold)
+		if err := r.giveBack(name, g); err != nil || ctx.Err() != nil {
 			return err
 		}
-		sleep(ctx, holdTime/10) // or it would always be the last in the queue
+		sleep(ctx, hold/10) // or it would always be the last in the queue
 	}
 }
 
@@ -240,8 +267,8 @@ func (r *replica) reportPlaces(ctx context.Context, name string) error {
 			if err := r.journal.note(Event{Kind: Queued, Name: name, Token: e.Token}); err != nil {
 				return err
 			}
-			if name == lockName && r.opts.Plant == DoubleGrant {
-				r.planted.Do(func() { r.claim(e.Token) })
+			if claimed[r.opts.Plant] == name {
+				r.planted.Do(func() { r.claim(name, e.Token) })
 			}
 		}
 	}
@@ -249,11 +276,12 @@ func (r *replica) reportPlaces(ctx context.Context, name string) error {
 }
 
 // claim is the planted bug: a hold that the replica does not have. It lasts
-// longer than that of the holder ahead, and so overlaps somebody's for certain.
-func (r *replica) claim(token uint64) {
-	_ = r.journal.note(Event{Kind: Granted, Name: lockName, Token: token})
-	sleep(context.Background(), 3*holdTime)
-	_ = r.journal.note(Event{Kind: Releasing, Name: lockName, Token: token})
+// longer than those of the holders ahead, and so comes on top of others for
+// certain.
+func (r *replica) claim(name string, token uint64) {
+	_ = r.journal.note(Event{Kind: Granted, Name: name, Token: token})
+	sleep(context.Background(), 3*permitTime)
+	_ = r.journal.note(Event{Kind: Releasing, Name: name, Token: token})
 }
 
 // sleep lasts d, or until ctx ends.

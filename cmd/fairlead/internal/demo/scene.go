@@ -15,7 +15,7 @@ type actor struct {
 	fate   fate
 	grants map[string]uint64 // by name, the token
 	places map[string]uint64 // by name, the token where it waits; 0 before it saw itself there
-	served int               // how often it has had the lock
+	served map[string]int    // by name, how often it has had it
 	wrote  uint64            // the token of its last write that was accepted
 	beaten uint64            // the token of its last write that was refused
 }
@@ -35,7 +35,7 @@ type scene struct {
 }
 
 func (s *scene) add(name string, pid int) {
-	s.actors = append(s.actors, &actor{name: name, pid: pid, grants: map[string]uint64{}, places: map[string]uint64{}})
+	s.actors = append(s.actors, &actor{name: name, pid: pid, grants: map[string]uint64{}, places: map[string]uint64{}, served: map[string]int{}})
 }
 
 func (s *scene) actor(name string) *actor {
@@ -56,9 +56,7 @@ func (s *scene) apply(who string, e Event) {
 	case Granted:
 		delete(a.places, e.Name)
 		a.grants[e.Name] = e.Token
-		if e.Name == lockName {
-			a.served++
-		}
+		a.served[e.Name]++
 	case Releasing, Lost:
 		delete(a.grants, e.Name)
 	case GaveUp:
@@ -71,16 +69,33 @@ func (s *scene) apply(who string, e Event) {
 	}
 }
 
-// holder returns who holds a name, or nil. A frozen one that has been replaced
-// still believes that it does: the newest token counts.
-func (s *scene) holder(name string) *actor {
-	var best *actor
+// holders returns who holds a name, by token. A frozen one that has been replaced
+// still believes that it does: the newest tokens count, as many as can hold.
+func (s *scene) holders(name string) []*actor {
+	var all []*actor
 	for _, a := range s.actors {
-		if token, holds := a.grants[name]; holds && a.fate != killed && (best == nil || token > best.grants[name]) {
-			best = a
+		if _, holds := a.grants[name]; holds && a.fate != killed {
+			all = append(all, a)
 		}
 	}
-	return best
+	slices.SortFunc(all, func(a, b *actor) int { return cmp.Compare(a.grants[name], b.grants[name]) })
+	return all[max(0, len(all)-capacity(name)):]
+}
+
+// capacity is how many can hold a name at once.
+func capacity(name string) int {
+	if name == permitName {
+		return permits
+	}
+	return 1
+}
+
+// leader returns who leads, or nil.
+func (s *scene) leader() *actor {
+	if leaders := s.holders(leaderName); len(leaders) > 0 {
+		return leaders[0]
+	}
+	return nil
 }
 
 // queue returns who waits for a name, first come first.
@@ -98,9 +113,11 @@ func (s *scene) queue(name string) []*actor {
 }
 
 // line names those who wait.
-func (s *scene) line(name string) string {
+func (s *scene) line(name string) string { return roll(s.queue(name)) }
+
+func roll(actors []*actor) string {
 	var names []string
-	for _, a := range s.queue(name) {
+	for _, a := range actors {
 		names = append(names, a.name)
 	}
 	if len(names) == 0 {
@@ -116,25 +133,24 @@ func (s *scene) every(condition func(*actor) bool) bool {
 
 // panel describes the scene in a line for each replica.
 func (s *scene) panel() []string {
-	lines := []string{"", fmt.Sprintf("  %-6s %-9s %-24s %s", "", "process", "leadership", "lock")}
+	const row = "  %-4s %-14s %-22s %-16s %s" // 80 columns
+	lines := []string{"", fmt.Sprintf(row, "", "process", "leadership", "lock", "permit")}
 	for _, a := range s.actors {
-		line := fmt.Sprintf("  %-6s %-9d %-24s %s", a.name, a.pid, s.standing(a, leaderName, "LEADS"), s.standing(a, lockName, "HOLDS"))
-		switch a.fate {
-		case killed:
-			line = fmt.Sprintf("  %-6s %-9d killed", a.name, a.pid)
-		case frozen:
-			line += "  (frozen)"
-		case alive:
+		process := fmt.Sprint(a.pid, " ", a.fate)
+		if a.fate == killed {
+			lines = append(lines, fmt.Sprintf("  %-4s %s", a.name, process))
+			continue
 		}
-		lines = append(lines, line)
+		lines = append(lines, fmt.Sprintf(row, a.name, process,
+			s.standing(a, leaderName, "LEADS"), s.standing(a, lockName, "HOLDS"), s.standing(a, permitName, "HAS ONE")))
 	}
-	return append(lines, fmt.Sprintf("  register: %d writes accepted", s.writes))
+	return append(lines, fmt.Sprintf("  %d of %d permits in use; register: %d writes accepted", len(s.holders(permitName)), permits, s.writes))
 }
 
 // standing says how an actor stands with a name.
 func (s *scene) standing(a *actor, name, verb string) string {
 	if token, holds := a.grants[name]; holds {
-		if a == s.holder(name) {
+		if slices.Contains(s.holders(name), a) {
 			return fmt.Sprintf("%s, token %d", verb, token)
 		}
 		return fmt.Sprintf("believes so, token %d", token)

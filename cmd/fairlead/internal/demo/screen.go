@@ -46,6 +46,7 @@ const (
 	topicReplicas = "replicas"
 	topicLeader   = "leader"
 	topicLock     = "lock"
+	topicPermits  = "permits"
 	topicKill     = "KILL"
 	topicFreeze   = "FREEZE"
 	topicResume   = "RESUME"
