@@ -214,7 +214,7 @@ func (t *turn) fail(ctx context.Context, err error) error {
 		e.Err = session.ErrHeld
 		t.blame(ctx, e, refused.Ahead)
 	case errors.As(err, &limit) && limit.Limit == 0:
-		e.Err = fmt.Errorf("%w: %w", session.ErrKind, err)
+		e.Err = fmt.Errorf("%w: a lock or an election", session.ErrKind)
 	case errors.As(err, &limit):
 		e.Err = fmt.Errorf("%w: %w, and not %d", session.ErrLimit, err, t.claim.Limit)
 	case errors.Is(err, context.DeadlineExceeded):

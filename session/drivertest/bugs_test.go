@@ -21,6 +21,7 @@ type mutant struct {
 	driver.Store
 	lease lies
 	watch func(ctx context.Context, s driver.Store, name string, f func(driver.Queue) error) error
+	limit func(ctx context.Context, s driver.Store, q driver.Queue, n int64, through uint64) error
 	late  time.Duration // by which Grant misstates when it was sent
 }
 
@@ -64,6 +65,13 @@ func (m *mutant) Watch(ctx context.Context, name string, f func(driver.Queue) er
 		return m.watch(ctx, m.Store, name, f)
 	}
 	return m.Store.Watch(ctx, name, f)
+}
+
+func (m *mutant) SetLimit(ctx context.Context, q driver.Queue, n int64, through uint64) error {
+	if m.limit != nil {
+		return m.limit(ctx, m.Store, q, n, through)
+	}
+	return m.Store.SetLimit(ctx, q, n, through)
 }
 
 func (l *mutantLease) Renew(ctx context.Context) error {
@@ -332,6 +340,55 @@ var bugs = []bug{
 			})
 		},
 	}), []string{"WatchShowsThePresentStateFirst", "QueueYieldsThePresentStateFirst", "ObserversSeeEachLeaderInOrder"}},
+
+	{"joins a queue with any limit", plant(mutant{lease: lies{
+		join: func(ctx context.Context, l *mutantLease, c driver.Claim) (driver.View, error) {
+			v, err := l.Lease.Join(ctx, c)
+			if e, ok := errors.AsType[*driver.LimitError](err); ok && e.Limit > 0 {
+				c.Limit = e.Limit
+				return l.Lease.Join(ctx, c)
+			}
+			return v, err
+		},
+	}}), []string{"LimitIsThatOfTheQueue", "OtherLimitIsRefusedWhileInUse", "GrowingLetsInWhoFits"}},
+
+	{"sets the limit of a queue that has changed", plant(mutant{
+		limit: func(ctx context.Context, s driver.Store, q driver.Queue, n int64, through uint64) error {
+			now, err := s.Read(ctx, q.Name, 0)
+			if err != nil {
+				return err
+			}
+			return s.SetLimit(ctx, now, n, through)
+		},
+	}), []string{"SetLimitIsGuarded"}},
+
+	{"forgets who holds when the limit changes", plant(mutant{
+		limit: func(ctx context.Context, s driver.Store, q driver.Queue, n int64, _ uint64) error {
+			return s.SetLimit(ctx, q, n, 0)
+		},
+	}), []string{"SetLimitIsGuarded", "WaitSeesTheLimitChange", "ShrinkingKnowsHoldersWithoutStamp"}},
+
+	{"waits for one of several", plant(mutant{lease: lies{
+		wait: func(ctx context.Context, l *mutantLease, v driver.View, on driver.Obstacles) (driver.View, error) {
+			on.Entries = on.Entries[:1]
+			return l.Lease.Wait(ctx, v, on)
+		},
+	}}), []string{"WaitForSeveralEndsWithAny", "AnyReleaseLetsTheFirstIn"}},
+
+	{"does not wait for the limit", plant(mutant{lease: lies{
+		wait: func(ctx context.Context, l *mutantLease, v driver.View, on driver.Obstacles) (driver.View, error) {
+			on.Limit = false
+			return l.Lease.Wait(ctx, v, on)
+		},
+	}}), []string{"WaitSeesTheLimitChange", "GrowingLetsInWhoFits", "WaiterForMoreThanTheNewLimitIsTold"}},
+
+	{"shows the nearest ahead alone", plant(mutant{lease: lies{
+		join: func(ctx context.Context, l *mutantLease, c driver.Claim) (driver.View, error) {
+			v, err := l.Lease.Join(ctx, c)
+			v.Ahead = v.Ahead[max(0, len(v.Ahead)-1):]
+			return v, err
+		},
+	}}), []string{"SharedAndPermitsSeeAllAhead", "PermitsNeverExceedTheLimit"}},
 
 	{"tokens decrease", func(s driver.Store) driver.Store { return &mirror{s} },
 		[]string{"JoinAppends", "TokensIncreaseAlsoAfterTheQueueWasEmpty", "TokensStrictlyIncrease", "SessionsNeverOverlap"}},

@@ -3,6 +3,7 @@ package drivertest
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/fairlead-go/fairlead/session"
 )
@@ -65,7 +66,18 @@ func shrinkingKnowsHoldersWithoutStamp(f *fixture) {
 	a, b, name := f.open("a"), f.open("b"), f.name("q")
 	g1, g2, g3 := a.acquire(name, 3, 1), a.acquire(name, 3, 1), a.acquire(name, 3, 1)
 	waiters := f.line(b, name, 3, 3, 1)
+	waits := func(n int) { // the waiter has looked, and waits again
+		f.Helper()
+		f.eventually(func() error {
+			if made := b.calls.Made(OpWait); made < n {
+				return fmt.Errorf("the waiter has waited %d times, want %d", made, n)
+			}
+			return nil
+		})
+	}
+	waits(1)
 	a.resize(name, 3, 2)
+	waits(2)
 	f.release(g1)
 	waiters[0].goesOn("the wait while two hold and two may")
 	f.release(g2)
