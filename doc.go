@@ -1,12 +1,14 @@
 // Package fairlead maps a toolkit for coordination between processes: fair
-// locks and leader election, with fencing tokens, on a store such as etcd. It
-// holds no code itself.
+// locks, read-write locks, semaphores and leader election, with fencing tokens, on
+// a store such as etcd. It holds no code itself.
 //
 // What a program uses:
 //
 //   - [github.com/fairlead-go/fairlead/session]: a lease in a store, kept alive,
 //     and what is held under it. Everything begins with session.Open.
 //   - [github.com/fairlead-go/fairlead/mutex]: a fair lock.
+//   - [github.com/fairlead-go/fairlead/rwmutex]: a fair read-write lock.
+//   - [github.com/fairlead-go/fairlead/semaphore]: permits, up to a limit, fairly.
 //   - [github.com/fairlead-go/fairlead/election]: a leader among candidates.
 //   - [github.com/fairlead-go/fairlead/watch]: live snapshots of who holds and who
 //     waits; and the machine for primitives of one's own, which is a queue and a

@@ -70,8 +70,8 @@ func TestImportsStayLight(t *testing.T) {
 		imports   []string
 		forbidden []string
 	}{
-		{[]string{"/mutex", "/election", "/session/etcd"}, others},
-		{[]string{"/mutex", "/election", "/session/memory"}, append([]string{"go.etcd.io", "google.golang.org/grpc"}, others...)},
+		{[]string{"/mutex", "/rwmutex", "/semaphore", "/election", "/session/etcd"}, others},
+		{[]string{"/mutex", "/rwmutex", "/semaphore", "/election", "/session/memory"}, append([]string{"go.etcd.io", "google.golang.org/grpc"}, others...)},
 	} {
 		var packages []string
 		for _, p := range program.imports {

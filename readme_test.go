@@ -111,11 +111,13 @@ var qualifier = regexp.MustCompile(`\b([a-z]\w*)\.[A-Z]`)
 // importable is what fragments may use without showing the import.
 var importable = map[string]string{
 	"context": "context", "errors": "errors", "fmt": "fmt", "log": "log", "slog": "log/slog", "time": "time",
-	"session":  module + "/session",
-	"memory":   module + "/session/memory",
-	"mutex":    module + "/mutex",
-	"election": module + "/election",
-	"watch":    module + "/watch",
+	"session":   module + "/session",
+	"memory":    module + "/session/memory",
+	"mutex":     module + "/mutex",
+	"rwmutex":   module + "/rwmutex",
+	"semaphore": module + "/semaphore",
+	"election":  module + "/election",
+	"watch":     module + "/watch",
 }
 
 // program makes a file of a block that is only a fragment of a function; there

@@ -8,6 +8,16 @@ import (
 	"github.com/fairlead-go/fairlead/session"
 )
 
+// A limit that changes while the semaphore is in use.
+var resizeCases = []Case{
+	{"GrowingLetsInWhoFits", growingLetsInWhoFits},
+	{"ShrinkingGrantsNothingUntilItFits", shrinkingGrantsNothingUntilItFits},
+	{"ShrinkingKnowsHoldersWithoutStamp", shrinkingKnowsHoldersWithoutStamp},
+	{"WaiterForMoreThanTheNewLimitIsTold", waiterForMoreThanTheNewLimitIsTold},
+	{"ResizeOfAnIdleSemaphoreIsForWhoeverComes", resizeOfAnIdleSemaphoreIsForWhoeverComes},
+	{"LostReplyToResizeIsAskedAgain", lostReplyToResizeIsAskedAgain},
+}
+
 // resize changes the limit, from the case's goroutine.
 func (p *peer) resize(name string, from, to int64) {
 	p.f.Helper()

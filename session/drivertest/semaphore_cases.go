@@ -31,15 +31,6 @@ var semaphoreCases = []Case{
 	{"SnapshotTellsHoldersFromWaiters", snapshotTellsHoldersFromWaiters},
 }
 
-var resizeCases = []Case{
-	{"GrowingLetsInWhoFits", growingLetsInWhoFits},
-	{"ShrinkingGrantsNothingUntilItFits", shrinkingGrantsNothingUntilItFits},
-	{"ShrinkingKnowsHoldersWithoutStamp", shrinkingKnowsHoldersWithoutStamp},
-	{"WaiterForMoreThanTheNewLimitIsTold", waiterForMoreThanTheNewLimitIsTold},
-	{"ResizeOfAnIdleSemaphoreIsForWhoeverComes", resizeOfAnIdleSemaphoreIsForWhoeverComes},
-	{"LostReplyToResizeIsAskedAgain", lostReplyToResizeIsAskedAgain},
-}
-
 func (p *peer) semaphore(name string, limit int64) *semaphore.Semaphore {
 	return semaphore.New(p.Session, name, limit)
 }
