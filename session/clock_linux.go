@@ -9,6 +9,9 @@ import (
 // suspended returns for how long this machine has been suspended since it was
 // booted. Go's monotonic clock stands still meanwhile, the store's does not.
 // Only differences between two calls mean anything. Tests replace it.
+//
+// It asks the system for both clocks: in a test with virtual time, package time has
+// neither.
 var suspended = bootMinusMonotonic
 
 func bootMinusMonotonic() time.Duration {
