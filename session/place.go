@@ -28,9 +28,7 @@ type Place struct {
 	t     *tenure
 	claim driver.Claim
 
-	// Of the goroutine that uses the place.
-	view    driver.View
-	adopted bool
+	view driver.View // of the goroutine that uses the place
 
 	// Guarded by t.mu.
 	me        driver.Entry // as last seen
@@ -109,7 +107,7 @@ func (t *tenure) join(ctx context.Context, c driver.Claim) (*Place, error) {
 	v, lookErr := t.resolve(ctx, c)
 	switch {
 	case lookErr == nil:
-		p.adopted = true
+		v.Followed = true // it is later than the entry
 		p.take(v)
 		return p, nil
 	case errors.Is(lookErr, driver.ErrEntryGone):
@@ -152,10 +150,6 @@ func (p *Place) take(v driver.View) {
 	defer p.t.mu.Unlock()
 	p.me, p.joined = v.Me, true
 }
-
-// Adopted reports whether the reply to the Join was lost. Then the first view is
-// later than the entry: others may have come behind it meanwhile.
-func (p *Place) Adopted() bool { return p.adopted }
 
 // View is the queue as last seen from the place.
 func (p *Place) View() driver.View { return p.view }

@@ -35,31 +35,9 @@ type tenure struct {
 	mu     sync.Mutex
 	over   error // why the lease is over for us; nothing is granted any more
 	window window
+	acked  renewals
 	rtt    time.Duration // of the latest renewal
 	places map[string]*Place
-}
-
-// A window is the time for which a lease may be trusted. It ends a margin before
-// the store could expire the lease, counted from the moment at which the
-// request that the store acknowledged was sent: the store cannot have begun to
-// count any earlier. Counted from the receipt of the answer, it would overlap
-// the next holder's by the time that the answer took.
-type window struct {
-	end    time.Time     // on the monotonic clock
-	asleep time.Duration // suspended(), before the request was sent
-}
-
-// left returns how long the window stays open; it is closed when that is not
-// positive.
-func (w window) left() time.Duration {
-	return time.Until(w.end) - w.slept()
-}
-
-// slept returns for how long the machine has been suspended since the request
-// was sent, in whole milliseconds: the clocks that tell do not agree to the
-// nanosecond.
-func (w window) slept() time.Duration {
-	return max(0, suspended()-w.asleep).Truncate(time.Millisecond)
 }
 
 // newTenure makes a tenure; sent says when the lease's life began.
@@ -70,7 +48,7 @@ func (w window) slept() time.Duration {
 func newTenure(s *Session, lease driver.Lease, sent window) *tenure {
 	t := &tenure{
 		s: s, lease: lease, places: map[string]*Place{}, rtt: time.Since(sent.end),
-		opened: make(chan struct{}), kept: make(chan struct{}),
+		opened: make(chan struct{}), kept: make(chan struct{}), acked: renewals{sent},
 	}
 	t.ctx, t.cancel = context.WithCancelCause(context.Background())
 	t.serving, t.dismiss = context.WithCancelCause(s.ctx)
@@ -235,7 +213,8 @@ func (t *tenure) untilExpiry() time.Duration {
 func (t *tenure) interval() time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return max(min(t.trust()/4, (t.trust()-t.rtt)/2), t.trust()/100)
+	trust := t.trust() - t.lease.Lag()
+	return max(min(trust/4, (trust-t.rtt)/2), t.trust()/100)
 }
 
 // renew renews the lease once.
@@ -261,7 +240,9 @@ func (t *tenure) renew() error {
 func (t *tenure) extend(sent window) error {
 	t.mu.Lock()
 	t.rtt = time.Since(sent.end)
-	switch w := t.after(sent); {
+	counts, ok := t.acked.proven(sent, t.lease.Lag())
+	switch w := t.after(counts); {
+	case !ok:
 	case !t.isOpen():
 		if w.left() > 0 {
 			t.open(w)

@@ -59,8 +59,8 @@ type Claim struct {
 	Try     bool          // do not queue: fail with ErrHeld unless the turn comes at once
 
 	// Stamp, if not "", replaces Value once a turn has come, unless it came with
-	// the entry: the one behind, who may wait for just that, is woken. It is
-	// written in the background.
+	// the entry, before anybody was behind: the one behind, who may wait for just
+	// that, is woken. It is written in the background.
 	Stamp string
 }
 
@@ -151,7 +151,7 @@ func (t *turn) take(ctx context.Context) (*session.Grant, error) {
 
 // wait follows the rule from one obstacle to the next until there is none.
 func (t *turn) wait(ctx context.Context, p *session.Place) (*session.Grant, error) {
-	for atOnce := !p.Adopted(); ; atOnce = false {
+	for atOnce := !p.View().Followed; ; atOnce = false {
 		on, err := t.rule(p.View())
 		switch {
 		case ctx.Err() != nil:

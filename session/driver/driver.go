@@ -57,6 +57,11 @@ type Lease interface {
 	// Renew prolongs the lease to TTL from now, on the store's clock.
 	Renew(ctx context.Context) error
 
+	// Lag is by how much the news of a renewal may be late where the lease's end
+	// is decided: one that was acknowledged proves that those sent at least Lag
+	// before it count. It is 0 where a renewal is acknowledged when it counts.
+	Lag() time.Duration
+
 	// Check asks the store, linearizably, whether the lease is alive.
 	Check(ctx context.Context) error
 
@@ -70,8 +75,8 @@ type Lease interface {
 	Revoke(ctx context.Context) error
 
 	// Join appends an entry to the queue c.Name and returns the queue as seen
-	// from it, in the moment in which it was made. The claim's ID must not be in
-	// use.
+	// from it, in the moment in which it was made or, with Followed, later. The
+	// claim's ID must not be in use.
 	//
 	// With c.Admit, it appends only if Admit accepts the view that the entry
 	// would have, as one atomic step, and otherwise fails with a *Refused; nobody
@@ -178,6 +183,10 @@ type View struct {
 	// Ahead is who is ahead of Me, nearest last: all of them, except that an
 	// exclusive entry may see the nearest alone.
 	Ahead []Entry
+
+	// Followed says that somebody may have come behind Me before this view, and
+	// seen what was not Me's turn yet. Join alone has to tell.
+	Followed bool
 
 	Limit Limit  // of the queue, where Me is a permit
 	At    uint64 // the store's version of this view, for the driver's own use

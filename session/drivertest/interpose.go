@@ -124,6 +124,7 @@ type lease struct {
 
 func (l *lease) ID() string         { return l.inner.ID() }
 func (l *lease) TTL() time.Duration { return l.inner.TTL() }
+func (l *lease) Lag() time.Duration { return l.inner.Lag() }
 
 func (l *lease) Renew(ctx context.Context) error  { return l.hook(ctx, OpRenew, l.inner.Renew) }
 func (l *lease) Check(ctx context.Context) error  { return l.hook(ctx, OpCheck, l.inner.Check) }

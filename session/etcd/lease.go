@@ -94,6 +94,9 @@ func (l *lease) ID() string { return leaseHex(l.id) }
 // TTL implements driver.Lease.
 func (l *lease) TTL() time.Duration { return l.ttl }
 
+// Lag implements driver.Lease. The leader, who decides, answers renewals.
+func (l *lease) Lag() time.Duration { return 0 }
+
 // Renew implements driver.Lease.
 func (l *lease) Renew(ctx context.Context) error {
 	rctx, cancel := l.s.request(ctx)

@@ -56,6 +56,8 @@ func (l *lease) ID() string { return l.id }
 
 func (l *lease) TTL() time.Duration { return l.spec.TTL }
 
+func (l *lease) Lag() time.Duration { return 0 }
+
 func (l *lease) Renew(ctx context.Context) error {
 	return l.call(ctx, func() error {
 		l.expires = time.Now().Add(l.spec.TTL)
