@@ -94,7 +94,7 @@ func (m *RWMutex) TryRLock(ctx context.Context) (*session.Grant, error) {
 }
 
 func (m *RWMutex) acquire(ctx context.Context, op string, mode driver.Mode, try bool) (*session.Grant, error) {
-	c := m.opts.Claim(watch.Claim{Op: op, Kind: kind, Name: m.name, Mode: mode, Try: try})
+	c := m.opts.Claim(watch.Claim{Op: op, Kind: kind, Name: m.name, Mode: mode, Try: try, Private: true})
 	return watch.Turn(ctx, m.s, c, watch.RuleOf(mode))
 }
 
@@ -132,8 +132,9 @@ var errNotWriter = errors.New("it is not a grant for writing of this lock")
 // Downgrade blocks until the store has acknowledged it; when the reply is lost it
 // asks again. It ends otherwise with ctx's error, with one that Is
 // session.ErrLost or session.ErrReleased where g had ended, or with an error that
-// trying again cannot heal. Then nothing is held any more. Only if g is no grant
-// for writing of this lock, it is left as it is.
+// trying again cannot heal. Then nothing is held any more. With g's own context it
+// ends at the deadline alone. Only if g is no grant for writing of this lock, or a
+// function runs under it in Do, it fails and leaves g as it is.
 func (m *RWMutex) Downgrade(ctx context.Context, g *session.Grant) (*session.Grant, error) {
 	if g.Name() != m.name || g.Kind() != kind || g.Mode() != driver.Exclusive {
 		return nil, &session.Error{Op: "downgrade rwmutex", Name: m.name, Token: g.Token(),

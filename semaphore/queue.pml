@@ -75,6 +75,7 @@ byte weight[MEMBERS];
 byte joined;          /* the next token */
 byte limit = LIMIT;   /* the record: the limit, */
 byte through;         /* the watermark, which covers all tokens below, */
+bool flag;            /* whether all stamp, also who is let in at once, */
 byte version;         /* and how often it was written */
 
 /* The members. Who waits or holds has an entry. */
@@ -82,7 +83,7 @@ byte waits, holds, dead;
 byte on[MEMBERS];     /* what a waiter waits for; NONE: it has not looked yet */
 byte woken;           /* what it waits for has happened, so it is about to look */
 byte tostamp;         /* it is about to stamp */
-byte resizing;        /* how many are between their read and their transaction */
+byte resizing;        /* how many are between a read and the write that follows */
 byte faults = FAULTS;
 
 /* For the properties alone. */
@@ -116,16 +117,36 @@ hidden byte e, w, sum, held, last, pred, first, stale;
 #define BEHIND       last
 #endif
 
-#ifdef BUG_COVERED     /* whom the watermark covers does not stamp; those behind, who wait for that, sleep on */
-#define UNTOLD       (!joining && me >= through)
+#ifdef BUG_FLAG_IGNORED /* who is let in at once, and is not covered as the limit shrinks, never stamps */
+#define ALL          false
 #else
-#define UNTOLD       (!joining)
+#define ALL          flag
 #endif
 
-#ifdef BUG_NO_GUARD    /* an entry that joined after the read may be granted, not covered, and never stamped */
-#define GUARD        (version == seen)
+#ifdef BUG_COVERED     /* whom the watermark covers does not stamp; those behind, who wait for that, sleep on */
+#define UNTOLD       ((!joining || ALL) && me >= through)
 #else
-#define GUARD        (version == seen && (queue >> next) == 0)
+#define UNTOLD       (!joining || ALL)
+#endif
+
+#ifdef BUG_UNGUARDED   /* the record may be another one than was read: without the flag, for one */
+#define GUARD        true
+#else
+#define GUARD        (version == seen)
+#endif
+
+#ifdef BUG_ONE_PHASE   /* who joins after the read may be let in at once, not covered, and never stamp */
+#define READY        true
+#elif BUG_FLAG_CLEARED /* the same, where another resize has cleared the flag before the second read */
+#define READY        (flag || raised)
+#else
+#define READY        flag
+#endif
+
+#ifdef BUG_READ_BEFORE_FLAG /* the same, between the read and the flag */
+#define RECKONS      (to < limit && !flag)
+#else
+#define RECKONS      (to < limit && READY)
 #endif
 
 /* x left or changed, or, if x is ANY, the record did. */
@@ -274,38 +295,60 @@ proctype member(byte me) {
 
 #ifdef RESIZE
 proctype resizer(byte to) {
-	byte next, mark, seen;
+	byte mark, seen;
+#ifdef BUG_FLAG_CLEARED
+	bool raised;
+#endif
 	do
-	:: atomic { true -> d_step { /* the read */
+	:: break /* it crashes, or its write is never heard of; before the first read, it finds nothing to do */
+	:: atomic { true -> d_step { /* a read */
 		resizing++;
-		next = joined; mark = through; seen = version;
-		e = 0; sum = 0;
-		do
-		:: e < joined && has(queue, e) ->
-			sum = sum + weight[e];
-			if
-			:: GRANTED(e) -> mark = (e < mark -> mark : e + 1)
+		seen = version;
+		if
+		:: RECKONS ->
+			e = 0; sum = 0;
+			do
+			:: e < joined && has(queue, e) ->
+				sum = sum + weight[e];
+				if
+				:: GRANTED(e) -> mark = e + 1
+				:: else -> break
+				fi;
+				e++
+			:: e < joined && !has(queue, e) -> e++
 			:: else -> break
-			fi;
-			e++
-		:: e < joined && !has(queue, e) -> e++
-		:: else -> break
-		od;
-		sum = 0 } };
-	   atomic { /* the transaction */
+			od;
+			sum = 0
+		:: else
+		fi } };
+	   atomic { /* a write */
 		resizing--;
 		if
 		:: GUARD -> d_step {
-			version++; limit = to;
+			version++; seen = 0;
+			if
+			:: to < limit && !READY ->
+				flag = true
+#ifdef BUG_FLAG_CLEARED
+				; raised = true
+#endif
+			:: else ->
+				limit = to; flag = false;
 #ifndef BUG_NO_WATERMARK
-			through = mark;
+				through = (mark > through -> mark : through);
 #endif
+				mark = 0
+			fi;
 #ifndef BUG_LIMIT_UNSEEN
-			wake(ANY);
+			wake(ANY)
 #endif
-			next = 0; mark = 0; seen = 0 };
-			check(); break
-		:: else
+			};
+			check();
+			if
+			:: flag
+			:: else -> break
+			fi
+		:: else -> d_step { mark = 0; seen = 0 }
 		fi }
 	od
 }

@@ -5,8 +5,8 @@
 //
 // # GUARANTEES
 //
-// As the store sees it, the permits that are held never weigh more than the limit
-// together. Whoever asks first is served first: one that asks for much is not
+// As the store sees it, when a turn comes the permits that are held weigh no more
+// than the limit together. Whoever asks first is served first: one that asks for much is not
 // overtaken by those behind that ask for little, and no permit stays idle while
 // the first of those who wait fits. Each grant has a token of its own, in the
 // order of asking.
@@ -41,6 +41,7 @@ package semaphore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 
@@ -55,10 +56,13 @@ type Options = watch.Options
 // A Semaphore is a semaphore's name on a session, and the limit that its user
 // believes it to have. Any number of goroutines may use one, or one each.
 type Semaphore struct {
-	s     *session.Session
-	name  string
-	opts  *Options
-	limit atomic.Int64
+	s    *session.Session
+	name string
+	opts *Options
+
+	resizing chan struct{} // holds one while the limit changes, at the store and then here
+	limit    atomic.Int64
+	resizes  atomic.Int64 // how often it was changed
 }
 
 // New returns the semaphore of that name, with a limit of at least 1. A bad name
@@ -69,7 +73,7 @@ func New(s *session.Session, name string, limit int64) *Semaphore {
 
 // NewWith is New with options.
 func NewWith(s *session.Session, name string, limit int64, opts *Options) *Semaphore {
-	m := &Semaphore{s: s, name: name, opts: opts.Copy()}
+	m := &Semaphore{s: s, name: name, opts: opts.Copy(), resizing: make(chan struct{}, 1)}
 	m.limit.Store(limit)
 	return m
 }
@@ -107,15 +111,33 @@ func (m *Semaphore) Do(ctx context.Context, n int64, f func(ctx context.Context)
 	return g.Do(ctx, f)
 }
 
+// acquire tries again where another limit turned out to be in use because this value
+// was just being resized.
 func (m *Semaphore) acquire(ctx context.Context, op string, n int64, try bool) (*session.Grant, error) {
-	limit := m.limit.Load()
-	if err := check(limit, n); err != nil {
-		return nil, &session.Error{Op: op, Name: m.name, Err: err}
+	for {
+		resizes, limit := m.resizes.Load(), m.limit.Load()
+		if err := check(limit, n); err != nil {
+			return nil, &session.Error{Op: op, Name: m.name, Err: err}
+		}
+		g, err := watch.Turn(ctx, m.s, m.opts.Claim(watch.Claim{
+			Op: op, Kind: "semaphore", Name: m.name, Mode: driver.Permit, Limit: limit, Try: try, Private: true,
+			Value: watch.PermitValue(n, false), Stamp: watch.PermitValue(n, true),
+		}), watch.Permit)
+		if !errors.Is(err, session.ErrLimit) || !m.resized(ctx, resizes) {
+			return g, err
+		}
 	}
-	return watch.Turn(ctx, m.s, m.opts.Claim(watch.Claim{
-		Op: op, Kind: "semaphore", Name: m.name, Mode: driver.Permit, Limit: limit, Try: try,
-		Value: watch.PermitValue(n, false), Stamp: watch.PermitValue(n, true),
-	}), watch.Permit)
+}
+
+// resized waits until nobody changes the limit of this value, and reports whether
+// that was done since.
+func (m *Semaphore) resized(ctx context.Context, since int64) bool {
+	select {
+	case m.resizing <- struct{}{}:
+		<-m.resizing
+	case <-ctx.Done():
+	}
+	return m.resizes.Load() != since
 }
 
 func check(limit, n int64) error {
@@ -145,11 +167,25 @@ func (m *Semaphore) Resize(ctx context.Context, limit int64) error {
 		err = driver.CheckName(m.name)
 	}
 	if err == nil {
-		err = watch.SetLimit(ctx, m.s, m.name, limit)
+		err = m.resize(ctx, limit)
 	}
 	if err != nil {
 		return &session.Error{Op: "resize semaphore", Name: m.name, Err: err}
 	}
+	return nil
+}
+
+func (m *Semaphore) resize(ctx context.Context, limit int64) error {
+	select {
+	case m.resizing <- struct{}{}:
+		defer func() { <-m.resizing }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := watch.SetLimit(ctx, m.s, m.name, limit); err != nil {
+		return err
+	}
 	m.limit.Store(limit)
+	m.resizes.Add(1)
 	return nil
 }

@@ -147,7 +147,16 @@ func (g *Grant) Confirm(ctx context.Context) error {
 // ends with ctx's error, with one that Is ErrLost or ErrReleased when the grant
 // ends, or with a permanent error of the store. After ctx's error the new value
 // may or may not have been stored, but never undoes a later Update.
+//
+// The values of rwmutexes and semaphores are their own: there, Update fails.
 func (g *Grant) Update(ctx context.Context, value string) error {
+	if g.p.claim.Private {
+		return g.fail("update", driver.Permanent(fmt.Errorf("the value of a %s's entry is not its owner's to replace", g.Kind())))
+	}
+	return g.update(ctx, value)
+}
+
+func (g *Grant) update(ctx context.Context, value string) error {
 	if len(value) > driver.MaxValue {
 		return g.fail("update", fmt.Errorf("the value has %d bytes, at most %d are allowed", len(value), driver.MaxValue))
 	}
@@ -175,10 +184,18 @@ func (g *Grant) Update(ctx context.Context, value string) error {
 	return g.fail("update", err)
 }
 
-// UpdateLater is Update in the background. It ends with the grant at the latest,
-// and does not fail it.
-func (g *Grant) UpdateLater(value string) {
-	g.p.t.s.background(func() { _ = g.Update(g.ctx, value) })
+// Stamp replaces the value of the grant's entry in the background. It is for
+// those who write primitives. Others wait for it, so it is tried until it has
+// happened or the grant has ended, whatever the store says.
+func (g *Grant) Stamp(value string) {
+	g.p.t.s.background(func() {
+		var pause pause
+		for g.update(g.ctx, value) != nil {
+			if pause.wait(g.ctx) != nil {
+				return
+			}
+		}
+	})
 }
 
 // Exchange ends the grant, with cause ErrReleased, and then gives the entry
@@ -189,14 +206,16 @@ func (g *Grant) UpdateLater(value string) {
 // It ends with ctx's error, with one that Is ErrLost, ErrReleased or ErrClosed
 // when the grant had ended, or with a permanent error of the store. Then nothing
 // is held any more: the entry may or may not have been changed, and is removed.
+// While a function runs under the grant, in Do, it fails and changes nothing: the
+// function's context would end with the grant, and its entry be another's.
 func (g *Grant) Exchange(ctx context.Context, mode driver.Mode, value string) (*Grant, error) {
-	const verb = "exchange"
-	if err := g.Check(); err != nil {
-		return nil, err
-	}
+	const verb = "downgrade"
+	_ = g.p.t.trusted() // ends the grant when it is not
+	ctx, cancel := g.apart(ctx)
+	defer cancel()
 	// First: once the store has the value, others may be let in.
-	if !g.passOn() {
-		return nil, g.fail(verb, g.ended())
+	if err := g.passOn(); err != nil {
+		return nil, g.fail(verb, err)
 	}
 	g.report()
 	defer g.given.Do(g.p.t.held.exit)
@@ -210,6 +229,21 @@ func (g *Grant) Exchange(ctx context.Context, mode driver.Mode, value string) (*
 	g.p.depart()
 	return nil, g.fail(verb, err)
 }
+
+// apart returns a context that does not end with the grant, if ctx is the grant's
+// own or one made from it; then it ends at ctx's deadline alone.
+func (g *Grant) apart(ctx context.Context) (context.Context, context.CancelFunc) {
+	if own, ok := GrantFrom(ctx); !ok || own != g || ctx.Err() != nil {
+		return ctx, func() {}
+	}
+	if d, ok := ctx.Deadline(); ok {
+		return context.WithDeadline(context.WithoutCancel(ctx), d)
+	}
+	return context.WithoutCancel(ctx), func() {}
+}
+
+// errBusy is why a grant cannot be exchanged.
+var errBusy = errors.New("a function runs under it, in Do: take the lock with Lock")
 
 // Release gives up what is held. The grant's context ends first; then the entry
 // is removed, so that the next in the queue gets its turn. Release returns when
@@ -335,15 +369,18 @@ func (g *Grant) report() {
 
 // passOn ends the grant as conclude does, and leaves its entry to another one. So
 // of Exchange and Release, one is first, and the other knows.
-func (g *Grant) passOn() bool {
+func (g *Grant) passOn() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.cause != nil {
-		return false
+	switch {
+	case g.cause != nil:
+		return g.cause
+	case g.working > 0:
+		return errBusy
 	}
 	g.exchanged, g.cause = true, ErrReleased
 	g.cancel(ErrReleased)
-	return true
+	return nil
 }
 
 // passedOn reports whether the entry is another grant's now.

@@ -94,35 +94,6 @@ func First(ctx context.Context, s *session.Session, name string) (driver.Entry, 
 	return q.Entries[0], true, nil
 }
 
-// SetLimit gives a queue of permits another limit, if it is in use. Who holds goes on holding; who waits and fits is woken.
-// It blocks until the store has acknowledged it, and ends otherwise with ctx's
-// error, with ErrClosed, with ErrKind, or with an error that trying again cannot
-// heal. When a reply is lost it asks again.
-func SetLimit(ctx context.Context, s *session.Session, name string, limit int64) error {
-	_, err := ask(ctx, s, func(ctx context.Context) (struct{}, error) {
-		var done struct{}
-		q, err := s.Store().Read(ctx, name, 0)
-		switch {
-		case err != nil:
-			return done, err
-		case len(q.Entries) == 0:
-			return done, nil
-		case q.Entries[0].Mode != driver.Permit:
-			return done, driver.Permanent(otherKind(q.Entries[0]))
-		case q.Limit.N == limit:
-			return done, nil
-		}
-		// Who fits under the present limit may hold without a stamp. Under a
-		// smaller one it would be taken for a waiter.
-		through := q.Limit.Through
-		if n := tallyOf(q.Entries, q.Limit).holding; n > 0 {
-			through = max(through, q.Entries[n-1].Token)
-		}
-		return done, s.Store().SetLimit(ctx, q, limit, through)
-	})
-	return err
-}
-
 // ask calls f until it succeeds, ctx ends, the session is closed, or trying again
 // is no use.
 func ask[T any](ctx context.Context, s *session.Session, f func(context.Context) (T, error)) (T, error) {
@@ -232,12 +203,12 @@ func spaced(ctx context.Context) backoff.BackOff {
 // snapshot tells holders from waiters, by the rule that every entry follows.
 func snapshot(ctx context.Context, store driver.Store, q driver.Queue) Snapshot {
 	snap := Snapshot{Name: q.Name, Limit: q.Limit.N}
+	has := turns(q)
 	for i, e := range q.Entries {
 		if i == 0 {
 			snap.Kind = e.Kind
 		}
-		on, err := RuleOf(e.Mode)(driver.View{Me: e, Ahead: q.Entries[:i], Limit: q.Limit})
-		if err != nil || blocked(on) {
+		if !has[i] {
 			snap.Waiters = append(snap.Waiters, entry(ctx, store, e))
 		} else {
 			snap.Holders = append(snap.Holders, entry(ctx, store, e))

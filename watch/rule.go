@@ -112,24 +112,53 @@ func Permit(v driver.View) (driver.Obstacles, error) {
 	return one(v.Ahead[ahead.waiting]), nil
 }
 
+// turns tells for each entry of a queue whether its turn has come, as the rules
+// do.
+func turns(q driver.Queue) []bool {
+	has := make([]bool, len(q.Entries))
+	permits := tally{waiting: -1}
+	writer := false
+	for i, e := range q.Entries {
+		switch {
+		case e.Mode == driver.Permit:
+			has[i] = permits.add(e, q.Limit)
+		case IsShared(e):
+			has[i] = !writer
+		default:
+			has[i] = i == 0
+			writer = true
+		}
+	}
+	return has
+}
+
 // A tally is what the entries of a queue of permits come to.
 type tally struct {
+	n       int
 	weight  int64
 	holding int // so many, the first of the queue, hold
 	waiting int // the last one that does not hold, by its index; -1 if all do
 }
 
+// add counts the next entry, and tells whether it holds.
+func (t *tally) add(e driver.Entry, limit driver.Limit) bool {
+	p := permitOf(e)
+	t.weight += min(p.weight, math.MaxInt64-t.weight)
+	holds := p.granted || e.Token <= limit.Through || t.weight <= limit.N
+	switch {
+	case !holds:
+		t.waiting = t.n
+	case t.waiting < 0:
+		t.holding = t.n + 1
+	}
+	t.n++
+	return holds
+}
+
 func tallyOf(entries []driver.Entry, limit driver.Limit) tally {
 	t := tally{waiting: -1}
-	for i, e := range entries {
-		p := permitOf(e)
-		t.weight += min(p.weight, math.MaxInt64-t.weight)
-		switch {
-		case !p.granted && e.Token > limit.Through && t.weight > limit.N:
-			t.waiting = i
-		case t.waiting < 0:
-			t.holding = i + 1
-		}
+	for _, e := range entries {
+		t.add(e, limit)
 	}
 	return t
 }

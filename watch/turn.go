@@ -59,9 +59,14 @@ type Claim struct {
 	Try     bool          // do not queue: fail with ErrHeld unless the turn comes at once
 
 	// Stamp, if not "", replaces Value once a turn has come, unless it came with
-	// the entry, before anybody was behind: the one behind, who may wait for just
-	// that, is woken. It is written in the background.
+	// the entry, before anybody was behind, and the limit does not ask for it: the
+	// one behind, who may wait for just that, is woken. It is written in the
+	// background.
 	Stamp string
+
+	// Private says that the value is the primitive's own, and not for the owner of
+	// the grant to replace.
+	Private bool
 }
 
 // Turn joins the queue c.Name and blocks until the rule says that the turn has
@@ -128,7 +133,8 @@ type turn struct {
 	acq     *telemetry.Acquisition
 	holding context.Context // whose values the grant carries
 	linked  []uint64        // tokens of those that the span links to
-	never   error           // why the rule did not admit a Try, if not for who holds
+	never   error           // why the rule said that the turn can never come
+	inWay   []driver.Entry  // who was in the way when the rule was asked last
 }
 
 // take joins until a place leads to a grant, or to an error that ends the call.
@@ -151,8 +157,9 @@ func (t *turn) take(ctx context.Context) (*session.Grant, error) {
 
 // wait follows the rule from one obstacle to the next until there is none.
 func (t *turn) wait(ctx context.Context, p *session.Place) (*session.Grant, error) {
-	for atOnce := !p.View().Followed; ; atOnce = false {
-		on, err := t.rule(p.View())
+	first := p.View()
+	for atOnce := !first.Followed && !first.Limit.Stamp; ; atOnce = false {
+		on, err := t.ask(p.View())
 		switch {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
@@ -161,7 +168,7 @@ func (t *turn) wait(ctx context.Context, p *session.Place) (*session.Grant, erro
 		case !blocked(on):
 			g, err := p.Grant(t.holding)
 			if err == nil && !atOnce && t.claim.Stamp != "" {
-				g.UpdateLater(t.claim.Stamp)
+				g.Stamp(t.claim.Stamp)
 			}
 			return g, err
 		}
@@ -190,16 +197,26 @@ func (t *turn) join(ctx context.Context) driver.Claim {
 		Mode:  t.claim.Mode,
 		Value: t.claim.Value,
 		Info:  driver.Info{Note: t.claim.Note, Since: time.Now(), Trace: trace.SpanContextFromContext(ctx)},
-		Limit: t.claim.Limit,
+		Limit: t.claim.Limit, Private: t.claim.Private,
 	}
 	if t.claim.Try {
 		c.Admit = func(v driver.View) bool {
-			var on driver.Obstacles
-			on, t.never = t.rule(v)
-			return t.never == nil && !blocked(on)
+			on, err := t.ask(v)
+			return err == nil && !blocked(on)
 		}
 	}
 	return c
+}
+
+// ask asks the rule, and remembers who is in the way: the first of the queue for
+// one that has to wait for all ahead, else the one that the rule names.
+func (t *turn) ask(v driver.View) (driver.Obstacles, error) {
+	on, err := t.rule(v)
+	t.never, t.inWay = err, v.Ahead
+	if v.Me.Mode == driver.Shared && len(on.Entries) > 0 {
+		t.inWay = on.Entries
+	}
+	return on, err
 }
 
 // fail says what was tried, and who was in the way where that is the reason.
@@ -210,21 +227,34 @@ func (t *turn) fail(ctx context.Context, err error) error {
 	switch {
 	case errors.As(err, &refused) && t.never != nil:
 		e.Err = t.never
+		t.blame(ctx, e, refused.Ahead)
 	case errors.As(err, &refused):
 		e.Err = session.ErrHeld
-		t.blame(ctx, e, refused.Ahead)
+		t.blame(ctx, e, t.inWay)
 	case errors.As(err, &limit) && limit.Limit == 0:
 		e.Err = fmt.Errorf("%w: a lock or an election", session.ErrKind)
+		t.blame(ctx, e, limit.Ahead)
 	case errors.As(err, &limit):
 		e.Err = fmt.Errorf("%w: %w, and not %d", session.ErrLimit, err, t.claim.Limit)
+		t.blame(ctx, e, limit.Ahead)
+	case errors.Is(err, session.ErrKind), errors.Is(err, session.ErrLimit):
+		t.blame(ctx, e, t.inWay)
 	case errors.Is(err, context.DeadlineExceeded):
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), blameTimeout)
-		defer cancel()
-		if q, err := t.s.Store().Read(ctx, t.claim.Name, 1); err == nil {
-			t.blame(ctx, e, q.Entries)
-		}
+		t.blameFirst(ctx, e)
 	}
 	return e
+}
+
+// blameFirst names who is in the way now of one that has waited in vain: whoever it
+// waited for, or the first of the queue.
+func (t *turn) blameFirst(ctx context.Context, e *session.Error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), blameTimeout)
+	defer cancel()
+	if t.claim.Mode == driver.Shared && len(t.inWay) > 0 {
+		t.blame(ctx, e, t.inWay)
+	} else if q, err := t.s.Store().Read(ctx, t.claim.Name, 1); err == nil {
+		t.blame(ctx, e, q.Entries)
+	}
 }
 
 // blame names the first of the queue as the one in the way.

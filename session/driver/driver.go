@@ -27,10 +27,11 @@ type Store interface {
 	// returns that error. Several changes may be reported as one.
 	Watch(ctx context.Context, name string, f func(Queue) error) error
 
-	// SetLimit changes the limit of a queue that has entries, to n and through,
-	// if neither that has changed nor an entry was made since Read returned q;
-	// else it fails with ErrConflict and does nothing. Entries may have left.
-	SetLimit(ctx context.Context, q Queue, n int64, through uint64) error
+	// SetLimit changes the limit of a queue that has entries from one that was
+	// seen to another, whose version does not matter. It fails with ErrConflict
+	// and does nothing if the queue has no longer that limit, by its version. No
+	// Join that began under it takes effect any more.
+	SetLimit(ctx context.Context, name string, from, to Limit) error
 
 	// List returns the queues whose name starts with prefix and that have
 	// entries, by name.
@@ -84,6 +85,7 @@ type Lease interface {
 	//
 	// With c.Limit, it gives that limit to a queue that has no entries, and
 	// fails with a *LimitError if the queue has some and another limit, or none.
+	// The view shows the limit as it is in the moment in which the entry is made.
 	// Without c.Limit it does not look.
 	Join(ctx context.Context, c Claim) (View, error)
 
@@ -148,6 +150,10 @@ type Claim struct {
 	Info  Info
 	Limit int64 // of the queue, for permits; else 0
 
+	// Private says that the value is the primitive's own: the owner of a grant
+	// must not replace it.
+	Private bool
+
 	// Admit, when not nil, makes Join conditional.
 	Admit func(v View) bool
 }
@@ -203,6 +209,7 @@ type Obstacles struct {
 type Limit struct {
 	N       int64  // 0: the queue has none
 	Through uint64 // entries with tokens up to this one hold, whatever N is now
+	Stamp   bool   // who joins now has to say when it holds: N is about to change
 	Version uint64 // changes with each change
 }
 
@@ -211,5 +218,4 @@ type Queue struct {
 	Name    string
 	Entries []Entry
 	Limit   Limit
-	At      uint64 // the store's version of this state, for the driver's own use
 }

@@ -29,8 +29,11 @@ func (e *Refused) Error() string { return ErrRefused.Error() }
 func (e *Refused) Is(target error) bool { return target == ErrRefused }
 
 // LimitError is the error of a Join to a queue that is in use with another limit,
-// or without one.
-type LimitError struct{ Limit int64 }
+// or without one, with the entries that are there.
+type LimitError struct {
+	Limit int64 // 0: none
+	Ahead []Entry
+}
 
 func (e *LimitError) Error() string {
 	if e.Limit == 0 {

@@ -21,7 +21,7 @@ type mutant struct {
 	driver.Store
 	lease lies
 	watch func(ctx context.Context, s driver.Store, name string, f func(driver.Queue) error) error
-	limit func(ctx context.Context, s driver.Store, q driver.Queue, n int64, through uint64) error
+	limit func(ctx context.Context, s driver.Store, name string, from, to driver.Limit) error
 	late  time.Duration // by which Grant misstates when it was sent
 }
 
@@ -67,11 +67,11 @@ func (m *mutant) Watch(ctx context.Context, name string, f func(driver.Queue) er
 	return m.Store.Watch(ctx, name, f)
 }
 
-func (m *mutant) SetLimit(ctx context.Context, q driver.Queue, n int64, through uint64) error {
+func (m *mutant) SetLimit(ctx context.Context, name string, from, to driver.Limit) error {
 	if m.limit != nil {
-		return m.limit(ctx, m.Store, q, n, through)
+		return m.limit(ctx, m.Store, name, from, to)
 	}
-	return m.Store.SetLimit(ctx, q, n, through)
+	return m.Store.SetLimit(ctx, name, from, to)
 }
 
 func (l *mutantLease) Renew(ctx context.Context) error {
@@ -352,19 +352,20 @@ var bugs = []bug{
 		},
 	}}), []string{"LimitIsThatOfTheQueue", "OtherLimitIsRefusedWhileInUse", "GrowingLetsInWhoFits"}},
 
-	{"sets the limit of a queue that has changed", plant(mutant{
-		limit: func(ctx context.Context, s driver.Store, q driver.Queue, n int64, through uint64) error {
-			now, err := s.Read(ctx, q.Name, 0)
+	{"sets a limit that has changed", plant(mutant{
+		limit: func(ctx context.Context, s driver.Store, name string, _, to driver.Limit) error {
+			now, err := s.Read(ctx, name, 0)
 			if err != nil {
 				return err
 			}
-			return s.SetLimit(ctx, now, n, through)
+			return s.SetLimit(ctx, name, now.Limit, to)
 		},
 	}), []string{"SetLimitIsGuarded"}},
 
 	{"forgets who holds when the limit changes", plant(mutant{
-		limit: func(ctx context.Context, s driver.Store, q driver.Queue, n int64, _ uint64) error {
-			return s.SetLimit(ctx, q, n, 0)
+		limit: func(ctx context.Context, s driver.Store, name string, from, to driver.Limit) error {
+			to.Through = 0
+			return s.SetLimit(ctx, name, from, to)
 		},
 	}), []string{"SetLimitIsGuarded", "WaitSeesTheLimitChange", "ShrinkingKnowsHoldersWithoutStamp"}},
 

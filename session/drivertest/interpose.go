@@ -93,8 +93,8 @@ func (s *store) Read(ctx context.Context, name string, n int) (driver.Queue, err
 	})
 }
 
-func (s *store) SetLimit(ctx context.Context, q driver.Queue, n int64, through uint64) error {
-	return s.hook(ctx, OpSetLimit, func(ctx context.Context) error { return s.inner.SetLimit(ctx, q, n, through) })
+func (s *store) SetLimit(ctx context.Context, name string, from, to driver.Limit) error {
+	return s.hook(ctx, OpSetLimit, func(ctx context.Context) error { return s.inner.SetLimit(ctx, name, from, to) })
 }
 
 func (s *store) Watch(ctx context.Context, name string, f func(driver.Queue) error) error {

@@ -137,43 +137,41 @@ func admitSeesTheLimit(f *fixture) {
 }
 
 func setLimitIsGuarded(f *fixture) {
-	a, name := f.bare(), f.name("q")
+	a, b, name := f.bare(), f.bare(), f.name("q")
 	first, second := a.permit(name, 3), a.permit(name, 3)
-	set := func(q driver.Queue, n int64, through uint64) error { return f.admin.SetLimit(f.ctx, q, n, through) }
+	set := func(from, to driver.Limit) error { return f.admin.SetLimit(f.ctx, name, from, to) }
 
-	old := f.limited(name, 3)
-	if err := set(old, 5, first.Me.Token); err != nil {
+	old := f.limited(name, 3).Limit
+	a.leave(second.Me)
+	if err := set(old, driver.Limit{N: 5, Through: first.Me.Token, Stamp: true}); err != nil {
 		f.Fatalf("set the limit: %v", err)
 	}
-	if q := f.limited(name, 5); q.Limit.Through != first.Me.Token || q.Limit.Version == old.Limit.Version {
-		f.Errorf("after SetLimit the limit is %+v, it was %+v", q.Limit, old.Limit)
+	now := f.limited(name, 5).Limit
+	if now.Through != first.Me.Token || !now.Stamp || now.Version == old.Version {
+		f.Errorf("after SetLimit the limit is %+v, it was %+v", now, old)
 	}
-	if err := set(old, 6, 0); !errors.Is(err, driver.ErrConflict) {
+	if err := set(old, driver.Limit{N: 6}); !errors.Is(err, driver.ErrConflict) {
 		f.Errorf("SetLimit of a limit that has changed returned %v, want ErrConflict", err)
 	}
-	old = f.limited(name, 5)
-	third := a.permit(name, 5)
-	if err := set(old, 6, 0); !errors.Is(err, driver.ErrConflict) {
-		f.Errorf("SetLimit of a queue that somebody has joined returned %v, want ErrConflict", err)
+	// A session that knows the old limit, and one that knows none.
+	for _, h := range []*holder{a, b} {
+		if v := h.permit(name, 5); v.Limit != now {
+			f.Errorf("Join shows %+v, want %+v", v.Limit, now)
+		}
 	}
-	old = f.limited(name, 5)
-	a.leave(second.Me)
-	if err := set(old, 6, third.Me.Token); err != nil {
-		f.Errorf("SetLimit of a queue that somebody has left returned %v", err)
+	if v, err := a.Look(f.ctx, first.Me); err != nil || v.Limit != now {
+		f.Errorf("Look shows %+v, %v, want %+v", v.Limit, err, now)
 	}
-	if v, err := a.Look(f.ctx, third.Me); err != nil || v.Limit.N != 6 || v.Limit.Through != third.Me.Token {
-		f.Errorf("Look shows %+v, %v", v, err)
+	f.b.Expire(f.TB, a.Lease)
+	f.b.Expire(f.TB, b.Lease)
+	fresh := f.bare().permit(name, 5) // of a queue that was empty meanwhile
+	if fresh.Limit.Through != 0 || fresh.Limit.Stamp {
+		f.Errorf("a fresh limit is %+v", fresh.Limit)
 	}
-	old = f.limited(name, 6)
-	a.leave(first.Me)
-	a.leave(third.Me)
-	fresh := a.permit(name, 2)
-	if err := set(old, 7, 0); !errors.Is(err, driver.ErrConflict) {
+	if err := set(now, driver.Limit{N: 7}); !errors.Is(err, driver.ErrConflict) {
 		f.Errorf("SetLimit of a queue that was empty meanwhile returned %v, want ErrConflict", err)
 	}
-	if q := f.limited(name, 2); q.Limit.Through >= fresh.Me.Token {
-		f.Errorf("a fresh limit is %+v", q.Limit)
-	}
+	f.limited(name, 5)
 }
 
 func sharedAndPermitsSeeAllAhead(f *fixture) {
@@ -247,7 +245,7 @@ func waitSeesTheLimitChange(f *fixture) {
 	on := driver.Obstacles{Entries: []driver.Entry{first.Me}, Limit: true}
 	both := begin(f, func() (driver.View, error) { return b.Wait(f.ctx, me, on) })
 	both.goesOn("Wait for a limit that has not changed")
-	if err := f.admin.SetLimit(f.ctx, f.limited(name, 1), 2, first.Me.Token); err != nil {
+	if err := f.admin.SetLimit(f.ctx, name, f.limited(name, 1).Limit, driver.Limit{N: 2, Through: first.Me.Token}); err != nil {
 		f.Fatalf("set the limit: %v", err)
 	}
 	if v := both.must(); v.Limit.N != 2 || v.Limit.Through != first.Me.Token || len(v.Ahead) != 1 {
@@ -292,7 +290,7 @@ func watchAndListShowTheLimit(f *fixture) {
 	shows(0, 0)
 	v := a.permit(name, 3)
 	shows(1, 3)
-	if err := f.admin.SetLimit(f.ctx, f.limited(name, 3), 8, 0); err != nil {
+	if err := f.admin.SetLimit(f.ctx, name, f.limited(name, 3).Limit, driver.Limit{N: 8}); err != nil {
 		f.Fatalf("set the limit: %v", err)
 	}
 	shows(1, 8)

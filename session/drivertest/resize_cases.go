@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/fairlead-go/fairlead/session"
+	"github.com/fairlead-go/fairlead/watch"
 )
 
 // A limit that changes while the semaphore is in use.
@@ -16,6 +17,7 @@ var resizeCases = []Case{
 	{"WaiterForMoreThanTheNewLimitIsTold", waiterForMoreThanTheNewLimitIsTold},
 	{"ResizeOfAnIdleSemaphoreIsForWhoeverComes", resizeOfAnIdleSemaphoreIsForWhoeverComes},
 	{"LostReplyToResizeIsAskedAgain", lostReplyToResizeIsAskedAgain},
+	{"ResizeComesToAnEndWhileOthersComeAndGo", resizeComesToAnEndWhileOthersComeAndGo},
 }
 
 // resize changes the limit, from the case's goroutine.
@@ -123,6 +125,57 @@ func resizeOfAnIdleSemaphoreIsForWhoeverComes(f *fixture) {
 		f.Errorf("Resize to what it is: %v", err)
 	}
 	f.release(g)
+	f.free(name)
+}
+
+// resizeComesToAnEndWhileOthersComeAndGo: and they do not notice, nor does the
+// value that is resized refuse those who use it, nor a snapshot show permits
+// without a limit.
+func resizeComesToAnEndWhileOthersComeAndGo(f *fixture) {
+	a, b, name := f.open("a"), f.open("b"), f.name("q")
+	const times = 6
+	stop := make(chan struct{})
+	shared := a.semaphore(name, 2)
+	stays := b.acquire(name, 2, 1) // so that the limit is that of all the time
+	var users []*job[struct{}]
+	for range 8 {
+		users = append(users, act(f, func() error {
+			for {
+				select {
+				case <-stop:
+					return nil
+				default:
+				}
+				if err := shared.Do(f.ctx, 1, func(context.Context) error { return nil }); err != nil {
+					return err
+				}
+			}
+		}))
+	}
+	ctx, cancel := context.WithCancel(f.ctx)
+	defer cancel()
+	shown := act(f, func() error {
+		for snap, err := range watch.Queue(ctx, b.Session, name) {
+			if err == nil && (snap.Limit == 0 || len(snap.Holders) == 0) {
+				f.Errorf("a snapshot shows %d holders and the limit %d", len(snap.Holders), snap.Limit)
+			}
+		}
+		return nil
+	})
+	for i := range times {
+		limit := int64(3 + 10*((i+1)%2))
+		if err := shared.Resize(f.ctx, limit); err != nil {
+			f.Errorf("%v", err)
+		}
+		f.limited(name, limit)
+	}
+	close(stop)
+	for _, u := range users {
+		u.must()
+	}
+	cancel()
+	shown.must()
+	f.release(stays)
 	f.free(name)
 }
 

@@ -20,6 +20,9 @@ var rwmutexCases = []Case{
 	{"TryRLockMindsWritersAlone", tryRLockMindsWritersAlone},
 	{"DowngradeLetsReadersInAndWritersNot", downgradeLetsReadersInAndWritersNot},
 	{"DowngradeConsumesTheGrant", downgradeConsumesTheGrant},
+	{"DowngradeWithTheGrantsOwnContext", downgradeWithTheGrantsOwnContext},
+	{"DowngradeInsideDoIsRefused", downgradeInsideDoIsRefused},
+	{"PrivateValueIsNotTheOwnersToReplace", privateValueIsNotTheOwnersToReplace},
 	{"DowngradeOfWhatIsNoWriterIsRefused", downgradeOfWhatIsNoWriterIsRefused},
 	{"DowngradeOfALostGrantIsALoss", downgradeOfALostGrantIsALoss},
 	{"ReadersAndWritersNeverOverlap", readersAndWritersNeverOverlap},
@@ -143,19 +146,19 @@ func tryRLockMindsWritersAlone(f *fixture) {
 	if err != nil {
 		f.Fatalf("beside a reader: %v", err)
 	}
-	held := func(what string, err error) {
+	held := func(what, by string, err error) {
 		f.Helper()
 		e, ok := errors.AsType[*session.Error](err)
-		if !ok || !errors.Is(err, session.ErrHeld) || e.Holder != "alice" {
-			f.Errorf("%s returned %v, want ErrHeld by alice", what, err)
+		if !ok || !errors.Is(err, session.ErrHeld) || e.Holder != by {
+			f.Errorf("%s returned %v, want ErrHeld by %s", what, err, by)
 		}
 	}
 	_, err = b.rwmutex(name).TryLock(f.ctx)
-	held("TryLock beside readers", err)
+	held("TryLock beside readers", "alice", err)
 	w := b.wlocking(f.ctx, name)
 	f.queued(name, 3)
 	_, err = b.rwmutex(name).TryRLock(f.ctx)
-	held("TryRLock behind a waiting writer", err)
+	held("TryRLock behind a waiting writer", "bob", err)
 	f.queued(name, 3)
 	f.release(r)
 	f.release(second)
@@ -220,6 +223,59 @@ func downgradeConsumesTheGrant(f *fixture) {
 	a.expire()
 	f.lostGrant(g)
 	f.release(next.must())
+}
+
+func downgradeWithTheGrantsOwnContext(f *fixture) {
+	a, name := f.open("a"), f.name("q")
+	w := a.wlocking(f.ctx, name).must()
+	g, err := a.rwmutex(name).Downgrade(w.Context(), w)
+	if err != nil {
+		f.Fatalf("%v", err)
+	}
+	again, err := a.rwmutex(name).Downgrade(g.Context(), g)
+	if err == nil {
+		f.Errorf("a reader was downgraded, to %v", again)
+	}
+	f.release(g)
+}
+
+// downgradeInsideDoIsRefused: what runs there would lose its context, and Do and
+// Close would look at the wrong grant.
+func downgradeInsideDoIsRefused(f *fixture) {
+	a, name := f.open("a"), f.name("q")
+	m := a.rwmutex(name)
+	err := m.Do(f.ctx, func(ctx context.Context) error {
+		w, _ := session.GrantFrom(ctx)
+		if _, err := m.Downgrade(ctx, w); err == nil {
+			f.Errorf("Downgrade inside Do succeeded")
+		}
+		if ctx.Err() != nil {
+			f.Errorf("after it was refused, the context of the function is done")
+		}
+		return w.Confirm(f.ctx)
+	})
+	if err != nil {
+		f.Errorf("%v", err)
+	}
+	f.free(name)
+}
+
+func privateValueIsNotTheOwnersToReplace(f *fixture) {
+	a, b, name := f.open("a"), f.open("b"), f.name("q")
+	w := a.wlocking(f.ctx, name).must()
+	if err := w.Update(f.ctx, "shared"); err == nil {
+		f.Errorf("a writer's value was replaced")
+	}
+	if _, err := b.rwmutex(name).TryRLock(f.ctx); !errors.Is(err, session.ErrHeld) {
+		f.Errorf("TryRLock beside a writer returned %v, want ErrHeld", err)
+	}
+	f.release(w)
+	g := a.acquire(name, 3, 1)
+	if err := g.Update(f.ctx, "busy"); err == nil {
+		f.Errorf("a permit's value was replaced")
+	}
+	f.release(b.acquire(name, 3, 2))
+	f.release(g)
 }
 
 func downgradeOfWhatIsNoWriterIsRefused(f *fixture) {

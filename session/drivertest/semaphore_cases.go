@@ -11,6 +11,7 @@ import (
 	"github.com/fairlead-go/fairlead/election"
 	"github.com/fairlead-go/fairlead/semaphore"
 	"github.com/fairlead-go/fairlead/session"
+	"github.com/fairlead-go/fairlead/session/driver"
 	"github.com/fairlead-go/fairlead/watch"
 )
 
@@ -204,7 +205,10 @@ func lostHolderFreesItsPermits(f *fixture) {
 // stampThatFailsIsWrittenAgain: whoever is behind waits for it.
 func stampThatFailsIsWrittenAgain(f *fixture) {
 	a, b, c, name := f.open("a"), f.open("b"), f.open("c"), f.name("q")
-	for _, hook := range []Hook{loseReply, loseRequest} {
+	refuse := func(context.Context, Op, func(context.Context) error) error {
+		return driver.Permanent(errors.New("not allowed at present"))
+	}
+	for _, hook := range []Hook{loseReply, loseRequest, refuse} {
 		g := a.acquire(name, 2, 2)
 		failures := 0
 		b.calls.On(OpUpdate, func(ctx context.Context, op Op, call func(context.Context) error) error {
@@ -274,8 +278,9 @@ func otherKindIsRefusedWhileInUse(f *fixture) {
 	a, b, name := f.open("a"), f.open("b"), f.name("q")
 	refused := func(what string, _ any, err error) {
 		f.Helper()
-		if e, ok := errors.AsType[*session.Error](err); !ok || !errors.Is(err, session.ErrKind) || e.Name != name {
-			f.Errorf("%s: %v, want a *session.Error that Is ErrKind", what, err)
+		e, ok := errors.AsType[*session.Error](err)
+		if !ok || !errors.Is(err, session.ErrKind) || e.Name != name || e.Holder != "a" && what != "Resize of a mutex" {
+			f.Errorf("%s: %v, want a *session.Error that Is ErrKind and names a", what, err)
 		}
 	}
 	g := a.acquire(name, 2, 1)

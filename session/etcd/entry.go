@@ -144,18 +144,18 @@ func (l *lease) Leave(ctx context.Context, e driver.Entry) (err error) {
 	if e.Token == 0 {
 		return l.leaveUnseen(ctx, op, e)
 	}
-	rctx, cancel := l.s.request(ctx)
-	defer cancel()
-	if e.Mode == driver.Permit {
+	switch {
+	case e.Mode == driver.Permit:
 		err = l.leavePermit(ctx, e)
-	} else if l.slots.claim(e.ID, e.Token) {
+	case l.slots.claim(e.ID, e.Token):
+		rctx, cancel := l.s.request(ctx)
+		defer cancel()
 		if _, err = l.s.kv.DeleteRange(rctx, &pb.DeleteRangeRequest{Key: []byte(e.Key)}); err == nil {
 			l.slots.deleted(e.ID)
 		}
-	} else {
-		_, err = l.s.client.Txn(rctx).If(
-			clientv3.Compare(clientv3.CreateRevision(e.Key), "=", int64(e.Token)),
-		).Then(clientv3.OpDelete(e.Key)).Commit()
+	default:
+		entry := one(e.Key)
+		_, err = l.s.txn(ctx, []*pb.Compare{entry.created(pb.Compare_EQUAL, int64(e.Token))}, []*pb.RequestOp{entry.remove()}, nil)
 	}
 	if err == nil {
 		l.slots.free(e.Name, e.ID)

@@ -23,7 +23,7 @@ const maxAnswered = 1000
 //	     (with Limit: and the queue's limit is the one we know)
 //	     (with Admit, or to set the limit: and the queue has no key that we have not seen)
 //	then read who is ahead, and put the entry (to set the limit: that, too)
-//	else (with Limit or Admit) read the queue and its limit
+//	else (with Limit or Admit) read what tells why
 //
 // The else branch is a definite answer: nothing was written, so we may correct
 // what we believed and try again.
@@ -50,6 +50,9 @@ type assumption struct {
 // assume returns what most often is the case: that the queue is empty or has the
 // limit that it had.
 func (l *lease) assume(c driver.Claim) assumption {
+	if c.Limit == 0 {
+		return assumption{}
+	}
 	if limit := l.limits.get(c.Name); limit.N == c.Limit {
 		return assumption{limit: limit}
 	}
@@ -66,11 +69,14 @@ func (l *lease) learn(c driver.Claim, resp *pb.TxnResponse) (assumption, error) 
 	if a.limit, err = limitOf(c.Name, rangeOf(resp.Responses, 1)); err != nil {
 		return a, err
 	}
+	if !isLimited(ahead) { // the limit is left over
+		a.limit = driver.Limit{Version: a.limit.Version}
+	}
 	if c.Limit > 0 && len(ahead) == 0 {
-		a.limit.N, a.limit.Through, a.set = c.Limit, 0, true
+		a.limit.N, a.set = c.Limit, true
 	}
 	if c.Limit > 0 && a.limit.N != c.Limit {
-		return a, &driver.LimitError{Limit: a.limit.N}
+		return a, &driver.LimitError{Limit: a.limit.N, Ahead: ahead}
 	}
 	me := driver.Entry{Name: c.Name, ID: c.ID, Lease: l.ID(), Kind: c.Kind, Mode: c.Mode, Value: c.Value, Info: c.Info}
 	if c.Admit != nil && !c.Admit(driver.View{Me: me, Ahead: ahead, Limit: a.limit}) {
@@ -84,7 +90,7 @@ type emplacement struct{ key, value string }
 
 // place gives the claim a key that no other entry has, or may still get.
 func (l *lease) place(c driver.Claim) emplacement {
-	key, value := l.s.keys.entry(l.id, c, l.slots.take(c.Name, c.ID, !inKey(c.Kind)))
+	key, value := l.s.keys.entry(l.id, c, l.slots.take(c.Name, c.ID, !inKey(c.Kind), c.Limit > 0))
 	return emplacement{key, value}
 }
 
@@ -109,7 +115,12 @@ func (l *lease) join(ctx context.Context, c driver.Claim, e emplacement) (driver
 		if resp.Succeeded {
 			return l.joined(ctx, c, e, a, resp)
 		}
-		err = l.rejected(ctx, op, e, a.epoch)
+		if c.Admit == nil && c.Limit == 0 {
+			resp, err = l.ask(ctx, op, c, e)
+		}
+		if err == nil {
+			err = l.rejected(op, e, a.epoch, resp)
+		}
 		switch {
 		case err != nil:
 			return driver.View{}, err
@@ -124,20 +135,25 @@ func (l *lease) join(ctx context.Context, c driver.Claim, e emplacement) (driver
 	}
 }
 
+// why reads what tells why a join was not made: the queue and its limit, the
+// session's key, and the entry's.
+func (l *lease) why(c driver.Claim, e emplacement) []*pb.RequestOp {
+	return []*pb.RequestOp{
+		prefixed(l.s.keys.dir(c.Name)).all(), one(l.s.keys.limit(c.Name)).all(), one(l.key).all(), one(e.key).all(),
+	}
+}
+
+// ask asks why, where the join has not asked itself.
+func (l *lease) ask(ctx context.Context, op string, c driver.Claim, e emplacement) (*pb.TxnResponse, error) {
+	resp, err := l.s.txn(ctx, nil, l.why(c, e), nil)
+	return resp, l.s.failed(ctx, op, err)
+}
+
 // rejected finds out why a join was not made, and takes up a new epoch. Where the
 // entry is there already, the client library has sent the request twice: that is
 // an outcome to be resolved.
-func (l *lease) rejected(ctx context.Context, op string, e emplacement, epoch int64) error {
-	rctx, cancel := l.s.request(ctx)
-	defer cancel()
-	resp, err := l.s.client.Txn(rctx).Then(
-		clientv3.OpGet(l.key, clientv3.WithKeysOnly()),
-		clientv3.OpGet(e.key, clientv3.WithKeysOnly()),
-	).Commit()
-	if err != nil {
-		return l.s.failed(ctx, op, err)
-	}
-	sessionKVs, entryKVs := rangeOf(resp.Responses, 0), rangeOf(resp.Responses, 1)
+func (l *lease) rejected(op string, e emplacement, epoch int64, resp *pb.TxnResponse) error {
+	sessionKVs, entryKVs := rangeOf(resp.Responses, 2), rangeOf(resp.Responses, 3)
 	switch {
 	case len(sessionKVs) == 0:
 		return fmt.Errorf("%s: %w", op, driver.ErrLeaseGone)
@@ -173,7 +189,7 @@ func (l *lease) joinTxn(ctx context.Context, c driver.Claim, e emplacement, a as
 	}
 	var otherwise []*pb.RequestOp
 	if c.Admit != nil || c.Limit > 0 {
-		otherwise = []*pb.RequestOp{dir.all(), one(l.s.keys.limit(c.Name)).all()}
+		otherwise = l.why(c, e)
 	}
 	return l.s.txn(ctx, guards, then, otherwise)
 }

@@ -128,8 +128,8 @@ func TestSlotIsOneEntrysAtATime(t *testing.T) {
 	held := map[int]string{}
 	for i := range 100 {
 		id := fmt.Sprint(i)
-		slot := s.take("q", id, true)
-		if held[slot] != "" || s.take("q", id, true) != slot || s.owner("q", slot) != id {
+		slot := s.take("q", id, true, false)
+		if held[slot] != "" || s.take("q", id, true, false) != slot || s.owner("q", slot) != id {
 			t.Fatalf("slot %d of %s is taken by %q", slot, id, held[slot])
 		}
 		held[slot] = id
@@ -158,7 +158,7 @@ func TestSlotIsOneEntrysAtATime(t *testing.T) {
 // when its key would be another entry's.
 func TestSlotWithADeleteUnderWayIsNeverUsedAgain(t *testing.T) {
 	s := newSlots()
-	slot := s.take("q", "a", true)
+	slot := s.take("q", "a", true, false)
 	s.made("a", 7)
 	if s.claim("a", 6) || s.claim("b", 7) {
 		t.Error("a delete without guard would be sent for an entry that is not there")
@@ -170,7 +170,7 @@ func TestSlotWithADeleteUnderWayIsNeverUsedAgain(t *testing.T) {
 	s.deleted("a")
 	for i := range 50 {
 		id := fmt.Sprint(i)
-		if s.take("q", id, true) == slot {
+		if s.take("q", id, true, false) == slot {
 			t.Fatal("the slot was given to another")
 		}
 		s.made(id, uint64(10+i))

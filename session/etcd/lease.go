@@ -150,10 +150,7 @@ func (l *lease) Revoke(ctx context.Context) error {
 	if err != nil && !errors.Is(err, rpctypes.ErrLeaseNotFound) {
 		return l.s.failed(ctx, "revoke the lease", err)
 	}
-	for _, name := range l.slots.names() {
-		if l.limits.get(name).N == 0 {
-			continue
-		}
+	for _, name := range l.slots.limited() {
 		if err := l.s.tidy(ctx, name); err != nil {
 			return err
 		}

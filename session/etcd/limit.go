@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -20,8 +21,11 @@ import (
 // behind is swept by sessions that begin later.
 const limits = driver.Reserved + "/v1/limit/"
 
-// maxSwept bounds how many limits a new session looks at.
-const maxSwept = 100
+// maxSwept bounds how many limits a new session looks at, of the first maxListed.
+const (
+	maxSwept  = 100
+	maxListed = 10_000
+)
 
 // limit is the key of a queue's limit.
 func (ks keyspace) limit(name string) string { return string(ks) + limits + name }
@@ -30,6 +34,7 @@ func (ks keyspace) limit(name string) string { return string(ks) + limits + name
 type limitRecord struct {
 	Limit   int64  `json:"limit"`
 	Through uint64 `json:"through,omitempty"`
+	Stamp   bool   `json:"stamp,omitempty"`
 }
 
 func (r limitRecord) encode() string {
@@ -50,45 +55,45 @@ func limitOf(name string, kvs []*mvccpb.KeyValue) (driver.Limit, error) {
 		return driver.Limit{}, driver.Permanent(fmt.Errorf("the limit of queue %q is garbled: delete the key %q when nobody uses the queue",
 			name, kvs[0].Key))
 	}
-	return driver.Limit{N: r.Limit, Through: r.Through, Version: uint64(kvs[0].ModRevision)}, nil
+	return driver.Limit{N: r.Limit, Through: r.Through, Stamp: r.Stamp, Version: uint64(kvs[0].ModRevision)}, nil
 }
 
-// SetLimit implements driver.Store.
-func (s *store) SetLimit(ctx context.Context, q driver.Queue, n int64, through uint64) error {
-	op := "set the limit of queue " + quoted(q.Name)
-	record := one(s.keys.limit(q.Name))
-	resp, err := s.txn(ctx, []*pb.Compare{
-		record.modified(pb.Compare_EQUAL, int64(q.Limit.Version)),
-		prefixed(s.keys.dir(q.Name)).created(pb.Compare_LESS, int64(q.At)+1),
-	}, []*pb.RequestOp{record.put(limitRecord{n, through}.encode(), clientv3.NoLease)}, nil)
+// SetLimit implements driver.Store. Joins are guarded on the revision that it
+// replaces.
+func (s *store) SetLimit(ctx context.Context, name string, from, to driver.Limit) error {
+	op := "set the limit of queue " + quoted(name)
+	record := one(s.keys.limit(name))
+	resp, err := s.txn(ctx,
+		[]*pb.Compare{record.modified(pb.Compare_EQUAL, int64(from.Version))},
+		[]*pb.RequestOp{record.put(limitRecord{to.N, to.Through, to.Stamp}.encode(), clientv3.NoLease)}, nil)
 	switch {
 	case err != nil:
 		return s.failed(ctx, op, err)
-	case !resp.Succeeded:
+	case !resp.Succeeded || from.Version == 0:
 		return fmt.Errorf("%s: %w", op, driver.ErrConflict)
 	}
 	return nil
 }
 
 // leavePermit is Leave for an entry of a queue that has a limit: the last one
-// takes the limit with it. The comparisons of a nested transaction are made before
-// anything is deleted, so that nobody else is there is asked of the keys on
-// either side.
+// takes the limit with it. Whether it is the last is asked of the first key that
+// is left, and then once more where it matters: to compare all keys would cost more
+// the longer the queue.
 func (l *lease) leavePermit(ctx context.Context, e driver.Entry) error {
 	entry, dir := one(e.Key), prefixed(l.s.keys.dir(e.Name))
-	mine := entry.created(pb.Compare_EQUAL, int64(e.Token))
-	resp, err := l.s.txn(ctx, []*pb.Compare{
-		mine,
-		span{dir.from, entry.from}.created(pb.Compare_LESS, 1),
-		span{append([]byte(e.Key), 0), dir.to}.created(pb.Compare_LESS, 1),
-	},
-		[]*pb.RequestOp{entry.remove(), one(l.s.keys.limit(e.Name)).remove()},
-		[]*pb.RequestOp{nested([]*pb.Compare{mine}, entry.remove())},
-	)
-	if err == nil && resp.Succeeded {
-		l.limits.forget(e.Name)
+	left := &pb.RangeRequest{Key: dir.from, RangeEnd: dir.to, Limit: 1, KeysOnly: true}
+	resp, err := l.s.txn(ctx,
+		[]*pb.Compare{entry.created(pb.Compare_EQUAL, int64(e.Token))},
+		[]*pb.RequestOp{entry.remove(), reading(left)},
+		[]*pb.RequestOp{reading(left)})
+	if err != nil {
+		return err
 	}
-	return err
+	if len(rangeOf(resp.Responses, len(resp.Responses)-1)) > 0 {
+		return nil
+	}
+	l.limits.forget(e.Name)
+	return l.s.tidy(ctx, e.Name)
 }
 
 // tidy removes the limit of a queue that has no entries.
@@ -99,17 +104,20 @@ func (s *store) tidy(ctx context.Context, name string) error {
 	return s.failed(ctx, "tidy up queue "+quoted(name), err)
 }
 
-// sweep tidies up queues whose last holders have crashed. What it does not come to,
-// a later session does.
+// sweep tidies up queues whose last holders have crashed. It looks at some of the
+// limits, others each time; what it does not come to, a later session does.
 func (s *store) sweep() {
 	all := string(s.keys) + limits
 	resp, err := s.get(s.ctx, "list limits", all, clientv3.WithPrefix(), clientv3.WithKeysOnly(), clientv3.WithSerializable(),
-		clientv3.WithLimit(maxSwept))
+		clientv3.WithLimit(maxListed))
 	if err != nil {
 		return
 	}
-	for _, kv := range resp.Kvs {
-		if s.tidy(s.ctx, string(kv.Key[len(all):])) != nil {
+	for _, i := range rand.Perm(len(resp.Kvs))[:min(len(resp.Kvs), maxSwept)] {
+		name := string(resp.Kvs[i].Key[len(all):])
+		used, err := s.get(s.ctx, "look for entries", s.keys.dir(name), clientv3.WithPrefix(), clientv3.WithKeysOnly(),
+			clientv3.WithSerializable(), clientv3.WithLimit(1))
+		if err != nil || len(used.Kvs) == 0 && s.tidy(s.ctx, name) != nil {
 			return
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -84,17 +85,78 @@ func TestLimitIsRemovedByTheLastToLeave(t *testing.T) {
 	noLimits(t, admin, "after the last lease was revoked")
 }
 
+// Whoever ends the last entry, the limit goes as well.
+func TestLimitGoesHoweverTheLastEntryEnds(t *testing.T) {
+	admin := raw(t, server, "", "")
+	for what, end := range map[string]func(p *party, e driver.Entry){
+		"by hand": func(p *party, e driver.Entry) {
+			if _, err := admin.Delete(t.Context(), e.Key); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"with its lease": func(p *party, _ driver.Entry) {
+			if _, err := admin.Revoke(t.Context(), leaseID(t, p)); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		for _, leaves := range []bool{true, false} {
+			p := enter(t, nil)
+			v := p.permit("q", 2)
+			end(p, v.Me)
+			if leaves { // late
+				p.leave(v.Me)
+			} else if err := p.Revoke(t.Context()); err != nil {
+				t.Error(err)
+			}
+			noLimits(t, admin, fmt.Sprintf("after the last entry ended %s (its owner left: %t)", what, leaves))
+		}
+	}
+	// Also one whose owner never heard that it was made.
+	p := enter(t, nil)
+	c := permitClaim("q", 2)
+	if _, err := p.Join(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	other := enter(t, nil)
+	if _, err := other.Join(t.Context(), permitClaim("q", 3)); err == nil {
+		t.Error("joined with another limit")
+	}
+	if err := errors.Join(p.Revoke(t.Context()), p.Withdraw(t.Context(), c), other.Revoke(t.Context())); err != nil && !errors.Is(err, driver.ErrLeaseGone) {
+		t.Error(err)
+	}
+	noLimits(t, admin, "after the last lease was revoked in the middle of a join")
+}
+
+func TestLeftoverLimitDoesNotHideAnotherKind(t *testing.T) {
+	p, admin := enter(t, nil), raw(t, server, "", "")
+	p.join("q")
+	put(t, admin, prefix(t)+"/.fairlead/v1/limit/q", `{"limit":3}`, 0)
+	for _, limit := range []int64{3, 5} {
+		_, err := p.Join(t.Context(), permitClaim("q", limit))
+		if e, ok := errors.AsType[*driver.LimitError](err); !ok || e.Limit != 0 || len(e.Ahead) != 1 {
+			t.Errorf("Join with limit %d returned %v, want that there is none", limit, err)
+		}
+	}
+}
+
 func TestLimitOfACrashedHolderIsSweptByALaterSession(t *testing.T) {
 	a, admin := enter(t, nil), raw(t, server, "", "")
 	a.permit("in use", 2)
 	put(t, admin, prefix(t)+"/.fairlead/v1/limit/left/over", `{"limit":3}`, 0)
-	enter(t, nil)
+	for i := range 120 { // more than a session looks at
+		a.permit(fmt.Sprintf("in use %d", i), 2)
+	}
 	eventually(t, func() error {
-		if keys := limitKeys(t, admin); len(keys) != 1 || !strings.HasSuffix(keys[0], "/in use") {
-			return fmt.Errorf("the limits are %q, want that in use alone", keys)
+		enter(t, nil)
+		if keys := limitKeys(t, admin); slices.ContainsFunc(keys, func(k string) bool { return strings.HasSuffix(k, "/left/over") }) {
+			return fmt.Errorf("that left over is still among %d limits", len(keys))
 		}
 		return nil
 	})
+	if n := len(limitKeys(t, admin)); n != 121 {
+		t.Errorf("%d limits are left, want the 121 in use", n)
+	}
 	// And nobody takes a leftover for a limit in use.
 	put(t, admin, prefix(t)+"/.fairlead/v1/limit/left/over", `{"limit":3}`, 0)
 	if v := a.permit("left/over", 5); v.Limit.N != 5 {

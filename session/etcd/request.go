@@ -181,11 +181,6 @@ func (s span) remove() *pb.RequestOp {
 	return &pb.RequestOp{Request: &pb.RequestOp_RequestDeleteRange{RequestDeleteRange: &pb.DeleteRangeRequest{Key: s.from, RangeEnd: s.to}}}
 }
 
-// nested is a transaction in a transaction.
-func nested(guards []*pb.Compare, then ...*pb.RequestOp) *pb.RequestOp {
-	return &pb.RequestOp{Request: &pb.RequestOp_RequestTxn{RequestTxn: &pb.TxnRequest{Compare: guards, Success: then}}}
-}
-
 // put writes a key, under a lease unless that is 0.
 func (s span) put(value string, lease clientv3.LeaseID) *pb.RequestOp {
 	return &pb.RequestOp{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{

@@ -1,7 +1,6 @@
 package etcd
 
 import (
-	"maps"
 	"slices"
 	"sync"
 )
@@ -29,16 +28,18 @@ type slots struct {
 
 // A tenant is a claim that has a key.
 type tenant struct {
-	slot  int
-	token uint64 // of its entry, once that is known to have been made
-	doubt bool   // a request to delete the key, whatever is there, may be under way
+	slot    int
+	name    string
+	limited bool   // the queue has a limit
+	token   uint64 // of its entry, once that is known to have been made
+	doubt   bool   // a request to delete the key, whatever is there, may be under way
 }
 
 func newSlots() *slots { return &slots{used: map[string]map[int]string{}, of: map[string]tenant{}} }
 
 // take gives the claim a slot, if its key is to have one, and returns it. It
 // keeps the one that it has.
-func (s *slots) take(name, id string, keyed bool) int {
+func (s *slots) take(name, id string, keyed, limited bool) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if t, ok := s.of[id]; ok {
@@ -58,7 +59,7 @@ func (s *slots) take(name, id string, keyed bool) int {
 		}
 		used[slot] = id
 	}
-	s.of[id] = tenant{slot: slot}
+	s.of[id] = tenant{slot: slot, name: name, limited: limited}
 	return slot
 }
 
@@ -134,9 +135,17 @@ func (s *slots) owner(name string, slot int) string {
 	return s.used[name][slot]
 }
 
-// names returns the names of the queues in which slots are in use.
-func (s *slots) names() []string {
+// limited returns the names of the queues with a limit in which claims have, or may
+// have, an entry.
+func (s *slots) limited() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Collect(maps.Keys(s.used))
+	var names []string
+	for _, t := range s.of {
+		if t.limited {
+			names = append(names, t.name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }

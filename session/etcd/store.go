@@ -80,32 +80,32 @@ func (s *store) warnOnce(key, message string, err error) {
 func (s *store) Read(ctx context.Context, name string, n int) (driver.Queue, error) {
 	// What is no entry must not eat up the number, so then more is read.
 	for limit := n; ; limit *= 8 {
-		q, more, err := s.readQueue(ctx, name, limit)
+		q, resp, err := s.readQueue(ctx, name, limit)
 		if err != nil {
 			return driver.Queue{}, err
 		}
-		if n == 0 || len(q.Entries) >= n || !more {
+		if n == 0 || len(q.Entries) >= n || !resp.More {
 			q.Entries = q.Entries[:min(len(q.Entries), cmp.Or(n, len(q.Entries)))]
 			return q, nil
 		}
 	}
 }
 
-// readQueue returns a queue with the entries among its first n keys, and whether
-// there are more keys.
-func (s *store) readQueue(ctx context.Context, name string, n int) (q driver.Queue, more bool, err error) {
+// readQueue returns a queue with the entries among its first n keys, and what was
+// answered about those.
+func (s *store) readQueue(ctx context.Context, name string, n int) (q driver.Queue, resp *pb.RangeResponse, err error) {
 	op := "read queue " + quoted(name)
 	got, err := s.read(ctx,
 		prefixed(s.keys.dir(name)).at(0, pb.RangeRequest_ASCEND, int64(n)),
 		one(s.keys.limit(name)).at(0, pb.RangeRequest_ASCEND, 0))
 	if err != nil {
-		return q, false, s.failed(ctx, op, err)
+		return q, nil, s.failed(ctx, op, err)
 	}
-	q = driver.Queue{Name: name, At: uint64(got[0].Header.Revision)}
+	q.Name = name
 	if q.Entries, err = s.entries(name, got[0].Kvs); err == nil && isLimited(q.Entries) {
 		q.Limit, err = limitOf(name, got[1].Kvs)
 	}
-	return q, got[0].More, err
+	return q, got[0], err
 }
 
 // isLimited reports whether a queue is one of permits. Otherwise a limit that may
@@ -117,7 +117,7 @@ func isLimited(entries []driver.Entry) bool {
 // Watch implements driver.Store. It reads the queue and watches what happens after
 // that, on two keys' worth of watches: those below the queue, and its limit.
 func (s *store) Watch(ctx context.Context, name string, f func(driver.Queue) error) error {
-	now, _, err := s.readQueue(ctx, name, 0)
+	now, resp, err := s.readQueue(ctx, name, 0)
 	if err != nil {
 		return err
 	}
@@ -125,7 +125,7 @@ func (s *store) Watch(ctx context.Context, name string, f func(driver.Queue) err
 		return err
 	}
 	q := newQueue(now)
-	next := clientv3.WithRev(int64(now.At) + 1)
+	next := clientv3.WithRev(resp.Header.Revision + 1)
 	entries := s.watch(ctx, s.keys.dir(name), clientv3.WithPrefix(), next)
 	defer entries.stop()
 	limit := s.watch(ctx, s.keys.limit(name), next)
@@ -145,7 +145,7 @@ func (s *store) Watch(ctx context.Context, name string, f func(driver.Queue) err
 			return err
 		case err != nil:
 			return s.watchFailed(ctx, "watch queue "+quoted(name), from, err)
-		case !changed:
+		case !changed || q.halfKnown():
 			continue
 		}
 		if err := f(q.now()); err != nil {
@@ -235,6 +235,20 @@ func (q *queue) now() driver.Queue {
 		out.Limit = q.limit
 	}
 	return out
+}
+
+// halfKnown tells of a queue of permits whose limit is not known: entries and limit
+// come on two watches, one of which is behind.
+func (q *queue) halfKnown() bool {
+	if q.limit.N > 0 {
+		return false
+	}
+	for _, e := range q.entries {
+		if e.Mode == driver.Permit {
+			return true
+		}
+	}
+	return false
 }
 
 func byJoin(a, b driver.Entry) int { return cmp.Compare(a.Token, b.Token) }

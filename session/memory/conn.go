@@ -74,7 +74,7 @@ func (c *conn) Read(ctx context.Context, name string, n int) (q driver.Queue, er
 
 // read returns a queue. st.mu is held.
 func (st *Store) read(name string) driver.Queue {
-	out := driver.Queue{Name: name, At: st.rev}
+	out := driver.Queue{Name: name}
 	if q, ok := st.queues[name]; ok {
 		out.Limit = q.limit
 		for _, x := range q.entries {
@@ -84,17 +84,14 @@ func (st *Store) read(name string) driver.Queue {
 	return out
 }
 
-func (c *conn) SetLimit(ctx context.Context, q driver.Queue, n int64, through uint64) error {
+func (c *conn) SetLimit(ctx context.Context, name string, from, to driver.Limit) error {
 	return c.call(ctx, func() error {
-		now, ok := c.st.queues[q.Name]
-		switch {
-		case !ok, len(now.entries) == 0:
-			return driver.ErrConflict
-		case now.limit.Version != q.Limit.Version, now.entries[len(now.entries)-1].Token > q.At:
+		q, ok := c.st.queues[name]
+		if !ok || len(q.entries) == 0 || q.limit.Version != from.Version {
 			return driver.ErrConflict
 		}
-		c.st.setLimit(now, n, through)
-		c.st.touch(q.Name, now)
+		c.st.setLimit(q, to)
+		c.st.touch(name, q)
 		return nil
 	})
 }

@@ -101,7 +101,7 @@ func (l *lease) Join(ctx context.Context, c driver.Claim) (v driver.View, err er
 			limit = driver.Limit{N: c.Limit}
 		}
 		if c.Limit > 0 && limit.N != c.Limit {
-			return &driver.LimitError{Limit: limit.N}
+			return &driver.LimitError{Limit: limit.N, Ahead: present.Entries}
 		}
 		x := &entry{lease: l, Entry: driver.Entry{
 			Name: c.Name, Key: c.Name + "/" + c.ID, ID: c.ID, Lease: l.id,
@@ -112,7 +112,7 @@ func (l *lease) Join(ctx context.Context, c driver.Claim) (v driver.View, err er
 		}
 		q := st.queue(c.Name)
 		if limit.Version == 0 && limit.N > 0 {
-			st.setLimit(q, limit.N, 0)
+			st.setLimit(q, limit)
 		}
 		st.rev++
 		x.Token, x.Version = st.rev, st.rev

@@ -192,9 +192,10 @@ func (st *Store) view(q *queue, at int) driver.View {
 }
 
 // setLimit gives a queue a limit. st.mu is held.
-func (st *Store) setLimit(q *queue, n int64, through uint64) {
+func (st *Store) setLimit(q *queue, limit driver.Limit) {
 	st.rev++
-	q.limit = driver.Limit{N: n, Through: through, Version: st.rev}
+	limit.Version = st.rev
+	q.limit = limit
 	q.resized.fire()
 }
 
