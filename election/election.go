@@ -65,7 +65,8 @@ type Leader struct {
 //
 // ctx bounds the wait and nothing else: when it ends later, the term goes on.
 // The wait also ends after MaxWait, with context.DeadlineExceeded; with
-// session.ErrClosed; and on an error that trying again cannot heal. A failed
+// session.ErrClosed; with session.ErrKind where the name is a semaphore's; and on
+// an error that trying again cannot heal. A failed
 // Campaign leaves no candidate behind. A lost reply does not make it fail. When
 // the session's lease is lost meanwhile, it goes on at the end of the queue.
 func (e *Election) Campaign(ctx context.Context, value string) (*Term, error) {

@@ -57,8 +57,8 @@ func NewWith(s *session.Session, name string, opts *Options) *Mutex {
 //
 // ctx bounds the wait and nothing else: when it ends later, the grant stays. The
 // wait also ends after MaxWait, with context.DeadlineExceeded; with
-// session.ErrClosed; and on an error that trying again cannot heal, such as a
-// missing permission. A failed Lock leaves nothing in the queue. A lost reply
+// session.ErrClosed; with session.ErrKind where the name is a semaphore's; and on
+// an error that trying again cannot heal, such as a missing permission. A failed Lock leaves nothing in the queue. A lost reply
 // does not make it fail. When the session's lease is lost meanwhile, it goes on
 // at the end of the queue.
 func (m *Mutex) Lock(ctx context.Context) (*session.Grant, error) {

@@ -31,8 +31,9 @@
 // all holders and the limit; everyone behind it only the nearest entry ahead that
 // does not hold. A waiter whose turn has come marks its own entry as granted, off
 // the path that returns to the caller; its follower, woken by that, is the first
-// then. Who changes the limit records, in the same step, up to which token permits
-// were held, so that an entry that was not marked yet is not taken for a waiter.
+// then. Who lowers the limit records, in the same step, up to which token permits
+// are held, so that an entry without a mark is not taken for a waiter; before, it
+// asks everybody who joins to mark its entry, so that it misses nobody.
 //
 // Watching only the entry that is one limit ahead, as some libraries do, misses
 // the release of any other holder. The queue is modelled in queue.pml, which
