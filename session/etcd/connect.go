@@ -54,8 +54,8 @@ func OpenWith(ctx context.Context, u *url.URL, opts *session.Options, dial ...gr
 	if err != nil {
 		return nil, err
 	}
-	if t.serverName != "" {
-		dial = append(dial, grpc.WithTransportCredentials(newExpecting(t.tls, t.serverName)))
+	if t.ServerName != "" {
+		dial = append(dial, grpc.WithTransportCredentials(newExpecting(t.TLS, t.ServerName)))
 	}
 	// The client lives as long as this context, but making it is bounded by ctx.
 	life, cancel := context.WithCancel(context.Background())
@@ -63,9 +63,9 @@ func OpenWith(ctx context.Context, u *url.URL, opts *session.Options, dial ...gr
 	client, err := connect(ctx, clientv3.Config{
 		Context:              life,
 		Endpoints:            t.endpoints,
-		TLS:                  t.tls,
-		Username:             t.user,
-		Password:             t.password,
+		TLS:                  t.TLS,
+		Username:             t.User,
+		Password:             t.Password,
 		DialKeepAliveTime:    pingInterval,
 		DialKeepAliveTimeout: pingTimeout,
 		MaxUnaryRetries:      maxAttempts,
@@ -79,7 +79,7 @@ func OpenWith(ctx context.Context, u *url.URL, opts *session.Options, dial ...gr
 		cancel()
 		return nil, err
 	}
-	s := newStore(client, t.prefix, opts)
+	s := newStore(client, t.Path, opts)
 	s.release = func() error {
 		defer cancel()
 		return client.Close()

@@ -25,7 +25,11 @@ func TestURLSaysWhereAndWho(t *testing.T) {
 	if err := os.WriteFile(file, []byte("s3cret\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for raw, want := range map[string]target{
+	type parts struct {
+		endpoints              []string
+		prefix, user, password string
+	}
+	for raw, want := range map[string]parts{
 		"etcd://h":                         {endpoints: []string{"http://h:2379"}},
 		"etcd://h:1/":                      {endpoints: []string{"http://h:1"}, prefix: "/"},
 		"etcd://h1:1,h2,h3:3/a/b":          {endpoints: []string{"http://h1:1", "http://h2:2379", "http://h3:3"}, prefix: "/a/b"},
@@ -40,8 +44,8 @@ func TestURLSaysWhereAndWho(t *testing.T) {
 			t.Errorf("%s: %v", raw, err)
 			continue
 		}
-		if !slices.Equal(got.endpoints, want.endpoints) || got.prefix != want.prefix || got.user != want.user ||
-			got.password != want.password || (got.tls != nil) != strings.HasPrefix(raw, "etcds") {
+		if !slices.Equal(got.endpoints, want.endpoints) || got.Path != want.prefix || got.User != want.user ||
+			got.Password != want.password || (got.TLS != nil) != strings.HasPrefix(raw, "etcds") {
 			t.Errorf("%s: got %+v, want %+v", raw, got, want)
 		}
 	}
@@ -106,7 +110,7 @@ func FuzzURL(f *testing.F) {
 			}
 			return
 		}
-		if len(got.endpoints) == 0 || got.prefix != u.Path || (got.user == "") != (got.password == "") {
+		if len(got.endpoints) == 0 || got.Path != u.Path || (got.User == "") != (got.Password == "") {
 			t.Errorf("%q: %+v", raw, got)
 		}
 	})
