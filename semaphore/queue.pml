@@ -6,7 +6,7 @@
  * In Go, member() is Acquire with all that follows until its entry is gone. look()
  * is Permit of watch/rule.go, called on one view by Turn; what it leaves in on[]
  * are the obstacles that it returns, and woken is the return of a wait for them.
- * resizer() is SetLimit of watch/queue.go.
+ * resizer() is SetLimit of package watch.
  *
  *  - An entry is granted when it is stamped, when its token is covered by the
  *    watermark in the limit record, or when the weights of the queue up to and
@@ -16,20 +16,33 @@
  *    entry ahead that is not granted leaves or changes. Mostly that is the
  *    predecessor, but not always: BUG_PREDECESSOR.
  *  - Who is granted in the view that the join itself returned needs no stamp, since
- *    everybody behind sees the same. Who is granted in a later view stamps its
- *    entry, some time later: those who joined in between wait for that. When the
- *    reply to a join is lost, any view is a later one: BUG_LATE_VIEW.
- *  - A resize reads queue and record. Then it writes, in one transaction, the new
- *    limit and a watermark over all that were granted as it read, unless the record
- *    was changed or an entry is there that it did not read. Entries may have left,
- *    and waiters that the watermark does not cover may have been granted.
+ *    everybody behind sees the same, unless the record in that view has the flag.
+ *    Who is granted so with the flag, or in a later view, stamps its entry, some
+ *    time later: those who joined in between may wait for that. When the reply to a
+ *    join is lost, any view is a later one: BUG_LATE_VIEW.
+ *  - Each step of a resize reads queue and record at once, and then writes the
+ *    record, if that is still the one that was read; if it is not, the resize starts
+ *    anew. What becomes of the entries between read and write does not matter.
+ *  - A larger limit takes one step, which leaves the watermark as it is. The flag it
+ *    may leave or clear: in either case, who is about to make the limit smaller
+ *    finds another record than it read, and starts anew.
+ *  - A smaller limit takes two. The first sets the flag, and is left out where it is
+ *    set. The second has read a record with the flag. It writes the new limit, a
+ *    watermark over the first entries of the queue up to the first that was not
+ *    granted under the old limit, and no flag. So who is let in without a stamp to
+ *    come, under any limit, either joined before the flag was set, and was covered
+ *    or has left as the limit shrank; or joined when it had shrunk. Whom the
+ *    watermark does not cover, though its turn has come, is about to stamp.
+ *  - A resize may crash between any two steps. A flag that it leaves behind costs
+ *    stamps, until another resize clears it.
  *
  * FAULTS bounds how often something goes wrong: a crash, after which the entry
  * stays for any time and goes with its lease, while a stamp on its way may still
  * arrive; a join whose reply is lost; a look that nothing asked for, as after a
  * reconnection. To the others, a wait that is cancelled is a crash whose lease ends
- * at once. Assumed of the store: views are atomic, and no token comes twice, or is
- * smaller than an earlier one, while there is a record.
+ * at once. Assumed of the store: views are atomic, also that of a join, which shows
+ * the record as it is in the moment in which the entry is made; and no token comes
+ * twice, or is smaller than an earlier one, while there is a record.
  *
  * Properties, in every state:
  *
@@ -40,13 +53,14 @@
  *    itself, fitted the limit. So nobody overtakes.
  *  - awake: when all have looked, stamped and resized who were about to, nobody is
  *    asleep whose turn it is, whatever the holders do. The exception are those
- *    behind an entry whose owner had to wait and crashed before its stamp: they may
- *    sleep until its lease ends. STRICT shows that they do.
+ *    behind an entry whose owner had to wait, or joined under the flag, and crashed
+ *    before its stamp: they may sleep until its lease ends. STRICT shows that they
+ *    do.
  *  - owned: an entry has an owner that will remove it, or a lease that ends.
  *  - No deadlock: no invalid end state, in Spin's words.
  *
  * Result: they hold in all configurations of scripts/check-models, which have up to
- * 2.2 million states, and each bug breaks the property named there.
+ * 3.6 million states, and each bug breaks the property named there.
  */
 
 #ifndef MEMBERS
@@ -129,12 +143,6 @@ hidden byte e, w, sum, held, last, pred, first, stale;
 #define UNTOLD       (!joining || ALL)
 #endif
 
-#ifdef BUG_UNGUARDED   /* the record may be another one than was read: without the flag, for one */
-#define GUARD        true
-#else
-#define GUARD        (version == seen)
-#endif
-
 #ifdef BUG_ONE_PHASE   /* who joins after the read may be let in at once, not covered, and never stamp */
 #define READY        true
 #elif BUG_FLAG_CLEARED /* the same, where another resize has cleared the flag before the second read */
@@ -147,6 +155,12 @@ hidden byte e, w, sum, held, last, pred, first, stale;
 #define RECKONS      (to < limit && !flag)
 #else
 #define RECKONS      (to < limit && READY)
+#endif
+
+#ifdef BUG_NO_GUARD    /* the same, where another resize has cleared the flag since the second read */
+#define GUARD        true
+#else
+#define GUARD        (version == seen)
 #endif
 
 /* x left or changed, or, if x is ANY, the record did. */
@@ -296,14 +310,17 @@ proctype member(byte me) {
 #ifdef RESIZE
 proctype resizer(byte to) {
 	byte mark, seen;
+	bool raise; /* this step sets the flag, and no limit */
 #ifdef BUG_FLAG_CLEARED
 	bool raised;
 #endif
 	do
-	:: break /* it crashes, or its write is never heard of; before the first read, it finds nothing to do */
+	:: break /* it crashes, or it finds that there is nothing to do */
 	:: atomic { true -> d_step { /* a read */
 		resizing++;
 		seen = version;
+		raise = (to < limit && !READY);
+		mark = (mark > through -> mark : through);
 		if
 		:: RECKONS ->
 			e = 0; sum = 0;
@@ -311,7 +328,7 @@ proctype resizer(byte to) {
 			:: e < joined && has(queue, e) ->
 				sum = sum + weight[e];
 				if
-				:: GRANTED(e) -> mark = e + 1
+				:: GRANTED(e) -> mark = (e < mark -> mark : e + 1)
 				:: else -> break
 				fi;
 				e++
@@ -324,18 +341,24 @@ proctype resizer(byte to) {
 	   atomic { /* a write */
 		resizing--;
 		if
-		:: GUARD -> d_step {
+		:: GUARD ->
+			if
+			:: flag && to >= limit -> flag = false
+			:: true /* else it stays, even if the limit becomes larger */
+			fi;
+			d_step {
 			version++; seen = 0;
 			if
-			:: to < limit && !READY ->
-				flag = true
+			:: raise ->
+				flag = true; raise = false
 #ifdef BUG_FLAG_CLEARED
 				; raised = true
 #endif
 			:: else ->
-				limit = to; flag = false;
+				flag = flag && to >= limit;
+				limit = to;
 #ifndef BUG_NO_WATERMARK
-				through = (mark > through -> mark : through);
+				through = mark;
 #endif
 				mark = 0
 			fi;
@@ -345,10 +368,10 @@ proctype resizer(byte to) {
 			};
 			check();
 			if
-			:: flag
-			:: else -> break
+			:: limit == to -> break
+			:: else
 			fi
-		:: else -> d_step { mark = 0; seen = 0 }
+		:: else -> d_step { mark = 0; seen = 0; raise = false }
 		fi }
 	od
 }
