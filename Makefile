@@ -77,7 +77,7 @@ SEEDS ?= 20000
 # and there are no races to be had from more of them.
 .PHONY: sim
 sim: ## simulate schedules in virtual time: make sim SEEDS=1000000, or make sim SEED=123 to replay one
-	cd integration && go test -count=1 -timeout 24h ./sim $(if $(SEED),-v -seed $(SEED),-seeds $(SEEDS))
+	cd integration && go test -count=1 -timeout 24h ./sim $(if $(SEED),-v -run '^TestSeeds$$' -seed $(SEED),-full -seeds $(SEEDS))
 
 BACKEND ?= memory
 
