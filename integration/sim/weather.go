@@ -33,8 +33,7 @@ type weather struct {
 	w       *world
 	seed    uint64
 	climate climate
-	calm    time.Time // nothing bad happens from then on
-	after   time.Duration
+	calm    time.Time       // nothing bad happens from then on
 	storm   context.Context // ends when the schedule does: late requests end with it
 	late    sync.WaitGroup
 

@@ -109,7 +109,7 @@ func holderSeesItsLossFirst(f *fixture) { f.freezeHolder(f.openShort("p")) }
 // receipt of a reply.
 func holderSeesItsLossFirstAfterLateReplies(f *fixture) {
 	p := f.openShort("p")
-	p.fault.Delay(f.shortTTL() / 2)
+	p.fault.Delay(f.shortTTL()/2 - p.present().Lag())
 	f.freezeHolder(p)
 }
 
