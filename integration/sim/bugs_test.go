@@ -35,19 +35,19 @@ var none driver.Obstacles
 func one(e driver.Entry) driver.Obstacles { return driver.Obstacles{Entries: []driver.Entry{e}} }
 
 var bugs = []bug{
-	{name: "leaves without the entry's identity", kind: mutexes, seeds: 200,
+	{name: "leaves without the entry's identity", kind: mutexes, seeds: 1000,
 		product: product{plant: planted(mutant{lease: lies{
 			leave: func(ctx context.Context, l *mutantLease, e driver.Entry) error {
 				return l.Lease.Leave(ctx, l.latest(ctx, e))
 			},
 		}})}},
 
-	{name: "does not leave", kind: mutexes, seeds: 20, scene: "three lock", schedules: 20,
+	{name: "does not leave", kind: mutexes, seeds: 1000, scene: "three lock", schedules: 20,
 		product: product{plant: planted(mutant{lease: lies{
 			leave: func(context.Context, *mutantLease, driver.Entry) error { return nil },
 		}})}},
 
-	{name: "lease ends before its time", kind: mutexes, seeds: 500,
+	{name: "lease ends before its time", kind: mutexes, seeds: 1000,
 		product: product{near: planted(mutant{
 			grant: func(ctx context.Context, s driver.Store, spec driver.Spec) (driver.Lease, time.Time, error) {
 				spec.TTL -= 700 * time.Millisecond
@@ -56,7 +56,7 @@ var bugs = []bug{
 			},
 		})}},
 
-	{name: "renewal counts from the receipt of its answer", kind: mutexes, seeds: 1000,
+	{name: "renewal counts from the receipt of its answer", kind: mutexes, seeds: 5000,
 		product: product{near: planted(mutant{lease: lies{
 			// An answer that has just come in is taken for that to the request which
 			// is just being made.
@@ -76,7 +76,7 @@ var bugs = []bug{
 			},
 		}})}},
 
-	{name: "renewal that is not answered counts", kind: elections, seeds: 100,
+	{name: "renewal that is not answered counts", kind: elections, seeds: 1000,
 		product: product{near: planted(mutant{lease: lies{
 			renew: func(ctx context.Context, l *mutantLease) error {
 				ctx, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
@@ -88,19 +88,19 @@ var bugs = []bug{
 			},
 		}})}},
 
-	{name: "revokes nothing", kind: mutexes, seeds: 200,
+	{name: "revokes nothing", kind: mutexes, seeds: 1000,
 		product: product{plant: planted(mutant{lease: lies{
 			revoke: func(context.Context, *mutantLease) error { return nil },
 		}})}},
 
-	{name: "adopts nothing after a lost reply", kind: mutexes, seeds: 50, scene: "three lock", trouble: lostReply, schedules: 2000,
+	{name: "adopts nothing after a lost reply", kind: mutexes, seeds: 1000, scene: "three lock", trouble: lostReply, schedules: 2000,
 		product: product{plant: planted(mutant{lease: lies{
 			resolve: func(context.Context, *mutantLease, driver.Claim) (driver.View, error) {
 				return driver.View{}, driver.ErrEntryGone
 			},
 		}})}},
 
-	{name: "does not fence a join that it did not find", kind: mutexes, seeds: 200,
+	{name: "does not fence a join that it did not find", kind: mutexes, seeds: 1000,
 		product: product{plant: planted(mutant{lease: lies{
 			resolve: func(ctx context.Context, l *mutantLease, c driver.Claim) (driver.View, error) {
 				q, err := l.m.Store.Read(ctx, c.Name, 0)
@@ -114,7 +114,7 @@ var bugs = []bug{
 			},
 		}})}},
 
-	{name: "ignores Admit", kind: mutexes, seeds: 20, scene: "two lock, one tries", schedules: 500,
+	{name: "ignores Admit", kind: mutexes, seeds: 1000, scene: "two lock, one tries", schedules: 500,
 		product: product{plant: planted(mutant{lease: lies{
 			join: func(ctx context.Context, l *mutantLease, c driver.Claim) (driver.View, error) {
 				c.Admit = nil
@@ -122,7 +122,7 @@ var bugs = []bug{
 			},
 		}})}},
 
-	{name: "wait misses what happens between the view and the wait", kind: mutexes, seeds: 200, scene: "three lock", schedules: 100,
+	{name: "wait misses what happens between the view and the wait", kind: mutexes, seeds: 1000, scene: "three lock", schedules: 100,
 		product: product{plant: planted(mutant{lease: lies{
 			wait: func(ctx context.Context, l *mutantLease, v driver.View, on driver.Obstacles) (driver.View, error) {
 				now, err := l.Lease.Look(ctx, v.Me)
@@ -134,7 +134,7 @@ var bugs = []bug{
 			},
 		}})}},
 
-	{name: "wait gives up on trouble", kind: mutexes, seeds: 50, scene: "three lock", trouble: lostReply, schedules: 2000,
+	{name: "wait gives up on trouble", kind: mutexes, seeds: 1000, scene: "three lock", trouble: lostReply, schedules: 2000,
 		product: product{near: planted(mutant{lease: lies{
 			wait: func(ctx context.Context, l *mutantLease, v driver.View, on driver.Obstacles) (driver.View, error) {
 				now, err := l.Lease.Wait(ctx, v, on)
@@ -145,7 +145,7 @@ var bugs = []bug{
 			},
 		}})}},
 
-	{name: "grants without looking again when the one ahead has left", kind: mutexes, seeds: 500, scene: "three lock", trouble: endedLease, schedules: 5000,
+	{name: "grants without looking again when the one ahead has left", kind: mutexes, seeds: 1000, scene: "three lock", trouble: endedLease, schedules: 5000,
 		product: product{plant: planted(mutant{lease: lies{
 			wait: func(ctx context.Context, l *mutantLease, v driver.View, on driver.Obstacles) (driver.View, error) {
 				now, err := l.Lease.Wait(ctx, v, on)
@@ -154,20 +154,20 @@ var bugs = []bug{
 			},
 		}})}},
 
-	{name: "wait does not see changes", kind: semaphores, seeds: 500, scene: "1+1+1+1 of 2", schedules: 20000,
+	{name: "wait does not see changes", kind: semaphores, seeds: 1000, scene: "1+1+1+1 of 2", schedules: 20000,
 		product: product{plant: planted(mutant{lease: lies{wait: blind}})}},
 
-	{name: "downgrade wakes nobody", kind: rwmutexes, seeds: 500, scene: "downgrade, two readers", schedules: 1000,
+	{name: "downgrade wakes nobody", kind: rwmutexes, seeds: 1000, scene: "downgrade, two readers", schedules: 1000,
 		product: product{plant: planted(mutant{lease: lies{wait: blind}})}},
 
-	{name: "downgrade is told before the writer's context ends", kind: rwmutexes, seeds: 500,
+	{name: "downgrade is told before the writer's context ends", kind: rwmutexes, seeds: 1000,
 		product: product{downgrade: func(ctx context.Context, m *rwmutex.RWMutex, g *session.Grant) (*session.Grant, error) {
 			g.Stamp(watch.Downgraded())
 			time.Sleep(pauses)
 			return m.Downgrade(ctx, g)
 		}}},
 
-	{name: "reader ignores a waiting writer", kind: rwmutexes, seeds: 200, scene: "writer, two readers", schedules: 1000,
+	{name: "reader ignores a waiting writer", kind: rwmutexes, seeds: 1000, scene: "writer, two readers", schedules: 1000,
 		product: product{rule: func(a ask) watch.Rule {
 			if !a.shared {
 				return watch.Exclusive
@@ -180,7 +180,7 @@ var bugs = []bug{
 			}
 		}}},
 
-	{name: "writer waits for the nearest writer only", kind: rwmutexes, seeds: 50, scene: "writer, two readers", schedules: 1000,
+	{name: "writer waits for the nearest writer only", kind: rwmutexes, seeds: 1000, scene: "writer, two readers", schedules: 1000,
 		product: product{rule: func(a ask) watch.Rule {
 			if a.shared {
 				return watch.Shared
@@ -212,7 +212,7 @@ var bugs = []bug{
 	{name: "waiter does not stamp its entry", kind: semaphores, seeds: 5000, scene: "1+1+1+1 of 2", schedules: 20000,
 		product: product{unstamped: true}},
 
-	{name: "light request overtakes a heavy one", kind: semaphores, seeds: 200, scene: "1+2+1 of 2", schedules: 5000,
+	{name: "light request overtakes a heavy one", kind: semaphores, seeds: 1000, scene: "1+2+1 of 2", schedules: 5000,
 		product: ruled(func(v driver.View) (driver.Obstacles, error) {
 			on, err := watch.Permit(v)
 			if err == nil && len(on.Entries) > 0 && held(v)+weightOf(v.Me) <= v.Limit.N {
@@ -255,7 +255,7 @@ var bugs = []bug{
 			},
 		}})}},
 
-	{name: "stores no value", kind: elections, seeds: 100,
+	{name: "stores no value", kind: elections, seeds: 1000,
 		product: product{plant: planted(mutant{lease: lies{
 			update: func(_ context.Context, _ *mutantLease, e driver.Entry, value string) (driver.Entry, error) {
 				e.Value = value
@@ -263,7 +263,7 @@ var bugs = []bug{
 			},
 		}})}},
 
-	{name: "reads what was read before", kind: elections, seeds: 100,
+	{name: "reads what was read before", kind: elections, seeds: 1000,
 		product: product{plant: planted(mutant{
 			read: func(ctx context.Context, m *mutant, name string, n int) (driver.Queue, error) {
 				now, err := m.Store.Read(ctx, name, n)

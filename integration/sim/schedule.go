@@ -96,6 +96,9 @@ func (s *schedule) forecast() climate {
 	case 3:
 		c.lost, c.unanswered, c.late, c.stalled = 60, 120, 60, 20
 	}
+	if s.rand.IntN(4) == 0 {
+		c.slow = ttl/4 + time.Duration(s.rand.Int64N(int64(ttl/4)))
+	}
 	return c
 }
 

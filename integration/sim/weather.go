@@ -24,6 +24,7 @@ var (
 type climate struct {
 	lost, unanswered, late, stalled int // chances in 1000
 	hop                             time.Duration
+	slow                            time.Duration // by which answers to renewals are late, all of them
 }
 
 // A weather is what happens to the calls of all clients on their way to the store
@@ -206,6 +207,8 @@ func (wt *weather) plan(l lane, op drivertest.Op) passage {
 		p.send = earlier(p.send.Add(stall), later(p.over, p.send))
 	case p.fate == stalledBack:
 		p.back = stall
+	case op == drivertest.OpRenew:
+		p.back += wt.climate.slow
 	}
 	p.send = moment(p.send, p.bits)
 	return p
