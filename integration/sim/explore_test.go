@@ -14,7 +14,7 @@ const (
 	few = 500
 
 	// many bounds those of a scene that is too large to be explored in full.
-	many = 20_000
+	many = 10_000
 
 	// all is more than any other scene has.
 	all = 1 << 30
