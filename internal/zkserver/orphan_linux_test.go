@@ -1,0 +1,53 @@
+package zkserver
+
+import (
+	"bufio"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestServerDiesWithItsStarter(t *testing.T) {
+	t.Parallel()
+	ctx := bounded(t)
+	cmd := exec.CommandContext(ctx, os.Args[0])
+	cmd.Env = append(os.Environ(), orphanDir+"="+t.TempDir())
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Errorf("read the server's address: %v", err)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Error(err)
+	}
+	_ = cmd.Wait() // it says that it was killed
+	if t.Failed() {
+		return
+	}
+
+	addr := strings.TrimSpace(line)
+	tick := time.NewTicker(pollInterval)
+	defer tick.Stop()
+	for {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			return // nobody listens
+		}
+		conn.Close()
+		select {
+		case <-ctx.Done():
+			t.Fatalf("the server at %s outlives the process that started it", addr)
+		case <-tick.C:
+		}
+	}
+}

@@ -1,0 +1,235 @@
+package zkserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	startTimeout = 30 * time.Second
+	pollInterval = 20 * time.Millisecond
+
+	// startAttempts bounds how often other ports are tried.
+	startAttempts = 5
+
+	// logShown is how much of a log is shown, from its end.
+	logShown = 8 << 10
+)
+
+// A Server is a ZooKeeper server, which may at times be dead. Its methods may
+// be called concurrently.
+type Server struct {
+	config *Config
+	place  *place
+
+	mu      sync.Mutex
+	process *process // its current life, or its last; nil before the first
+}
+
+// Start starts a standalone server and waits until it answers.
+func Start(c Config) (*Server, error) {
+	servers, err := launch(&c, 0, reserve)
+	if err != nil {
+		return nil, err
+	}
+	return servers[0], nil
+}
+
+// launch starts an ensemble of n servers, or for 0 a standalone one, and waits
+// until all answer.
+func launch(c *Config, n int, reserve reserver) ([]*Server, error) {
+	ctx, cancel := context.WithTimeoutCause(context.Background(), startTimeout,
+		fmt.Errorf("not ready after %v", startTimeout))
+	defer cancel()
+	var err error
+	for range startAttempts {
+		var servers []*Server
+		if servers, err = prepare(c, n, reserve); err == nil {
+			err = each(servers, func(s *Server) error { return s.Restart(ctx) })
+		}
+		if err == nil {
+			return servers, nil
+		}
+		closeAll(servers)
+		if !errors.Is(err, errInUse) {
+			break
+		}
+	}
+	return nil, err
+}
+
+// prepare makes servers that only have to be started. What it returns beside
+// an error is to be closed all the same.
+func prepare(c *Config, n int, reserve reserver) ([]*Server, error) {
+	var servers []*Server
+	var places []*place
+	for i := range max(n, 1) {
+		p := &place{}
+		if n > 0 {
+			p.id = i + 1
+			places = append(places, p)
+		}
+		servers = append(servers, &Server{config: c, place: p})
+		if err := p.make(c); err != nil {
+			return servers, fmt.Errorf("make a directory for zookeeper: %w", err)
+		}
+		if err := p.reserve(c, reserve); err != nil {
+			return servers, err
+		}
+	}
+	for _, s := range servers {
+		if err := c.write(s.place, places); err != nil {
+			return servers, fmt.Errorf("configure zookeeper in %s: %w", s.place.dir, err)
+		}
+	}
+	return servers, nil
+}
+
+// each calls f for all servers at the same time.
+func each(servers []*Server, f func(*Server) error) error {
+	errs := make([]error, len(servers))
+	var wg sync.WaitGroup
+	for i, s := range servers {
+		wg.Go(func() { errs[i] = f(s) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+func closeAll(servers []*Server) {
+	_ = each(servers, func(s *Server) error { s.Close(); return nil })
+}
+
+// Addr is where clients connect, host:port.
+func (s *Server) Addr() string { return s.place.client.addr() }
+
+// SecureAddr is where clients connect with TLS, host:port. It is empty when the
+// Config has no TLS.
+func (s *Server) SecureAddr() string {
+	if s.config.TLS == nil {
+		return ""
+	}
+	return s.place.secure.addr()
+}
+
+// Dir is where the server has its configuration, data and log.
+func (s *Server) Dir() string { return s.place.dir }
+
+// Log returns what the server wrote last, in all its lives: some kilobytes. Once
+// a temporary directory is gone there is nothing.
+func (s *Server) Log() string { return s.logSince(0) }
+
+func (s *Server) logSince(offset int64) string {
+	text, err := os.ReadFile(s.place.log())
+	if err != nil || int64(len(text)) < offset {
+		return ""
+	}
+	text = text[offset:]
+	return string(text[max(0, len(text)-logShown):])
+}
+
+// Restart starts the server again, on the same ports and with the same data,
+// and waits until it answers or ctx is done. In an ensemble a server answers
+// only as part of a majority: restart as many as that takes at the same time.
+// When Restart fails, the process is left as it is.
+func (s *Server) Restart(ctx context.Context) error {
+	p, err := s.spawn()
+	if err != nil {
+		return fmt.Errorf("start zookeeper in %s: %w", s.place.dir, err)
+	}
+	tick := time.NewTicker(pollInterval)
+	defer tick.Stop()
+	for {
+		if s.answers(ctx) {
+			return nil
+		}
+		life := s.logSince(p.born)
+		if strings.Contains(life, inUse) {
+			return fmt.Errorf("start zookeeper in %s: %w\n%s", s.place.dir, errInUse, life)
+		}
+		select {
+		case <-p.ended:
+			return fmt.Errorf("start zookeeper in %s: %v\n%s", s.place.dir, p.cmd.ProcessState, s.logSince(p.born))
+		case <-ctx.Done():
+			return fmt.Errorf("start zookeeper in %s: %w\n%s", s.place.dir, context.Cause(ctx), life)
+		case <-tick.C:
+		}
+	}
+}
+
+// answers reports whether the server serves, on both ports if it has two: it
+// opens the secure one last.
+func (s *Server) answers(ctx context.Context) bool {
+	if _, err := s.askMode(ctx); err != nil {
+		return false
+	}
+	if s.config.TLS == nil {
+		return true
+	}
+	conn, err := dial(ctx, s.SecureAddr())
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
+}
+
+// spawn begins another life of the server.
+func (s *Server) spawn() (*process, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.process != nil && s.process.running() {
+		return nil, errors.New("it still runs")
+	}
+	cmd, err := command(s.config, s.place)
+	if err != nil {
+		return nil, err
+	}
+	p, err := spawn(cmd, s.place.log())
+	if err == nil {
+		s.process = p
+	}
+	return p, err
+}
+
+// Kill ends the server as a crash would, with SIGKILL, and waits until it is
+// gone. Kill and what follows fail when the server does not run.
+func (s *Server) Kill() error { return s.act("kill", (*process).kill) }
+
+// Stop freezes the server with SIGSTOP, and returns when none of its threads
+// runs any more. Its connections stay, and the system goes on to accept new
+// ones in its name. Systems other than Linux cannot Stop.
+func (s *Server) Stop() error { return s.act("stop", (*process).stop) }
+
+// Cont lets a stopped server run on.
+func (s *Server) Cont() error { return s.act("continue", (*process).cont) }
+
+func (s *Server) act(what string, do func(*process) error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := os.ErrProcessDone
+	if s.process != nil && s.process.running() {
+		err = do(s.process)
+	}
+	if err != nil {
+		return fmt.Errorf("%s zookeeper in %s: %w", what, s.place.dir, err)
+	}
+	return nil
+}
+
+// Close ends the server, with SIGTERM and if that is not enough with SIGKILL,
+// waits until it is gone, gives its ports back, and removes a temporary
+// directory. No other method may be called at the same time or later.
+func (s *Server) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.process != nil {
+		s.process.end()
+	}
+	s.place.leave()
+}
