@@ -57,8 +57,9 @@ func under(path string, trees ...string) bool {
 // What a program links is decided by what it imports: neither other stores'
 // clients nor a server or a command line come with a lock.
 func TestImportsStayLight(t *testing.T) {
+	const zookeeper = "github.com/go-zookeeper/zk"
+	etcd := []string{"go.etcd.io", "google.golang.org/grpc"}
 	others := []string{
-		"github.com/go-zookeeper/zk",
 		"github.com/redis", "github.com/gomodule/redigo",
 		"github.com/jackc", "github.com/lib/pq",
 		"github.com/spf13",
@@ -70,8 +71,9 @@ func TestImportsStayLight(t *testing.T) {
 		imports   []string
 		forbidden []string
 	}{
-		{[]string{"/mutex", "/rwmutex", "/semaphore", "/election", "/session/etcd"}, others},
-		{[]string{"/mutex", "/rwmutex", "/semaphore", "/election", "/session/memory"}, append([]string{"go.etcd.io", "google.golang.org/grpc"}, others...)},
+		{[]string{"/mutex", "/rwmutex", "/semaphore", "/election", "/session/etcd"}, append([]string{zookeeper}, others...)},
+		{[]string{"/mutex", "/rwmutex", "/semaphore", "/election", "/session/zk"}, slices.Concat(etcd, others)},
+		{[]string{"/mutex", "/rwmutex", "/semaphore", "/election", "/session/memory"}, slices.Concat([]string{zookeeper}, etcd, others)},
 	} {
 		var packages []string
 		for _, p := range program.imports {

@@ -44,8 +44,11 @@ func (p *pause) wait(ctx context.Context) error {
 // because returns the error of a ctx that ended, with err, the trouble that kept
 // the call from ending before.
 func because(ctx context.Context, err error) error {
-	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	if err == nil || err == ctx.Err() {
 		return ctx.Err()
+	}
+	if errors.Is(err, ctx.Err()) {
+		return err // it says on what
 	}
 	return fmt.Errorf("%w; last error: %w", ctx.Err(), err)
 }

@@ -54,20 +54,24 @@ type Place struct {
 // have left in the store is removed, in the background if need be.
 func (s *Session) Join(ctx context.Context, c driver.Claim) (*Place, error) {
 	var pause pause
+	var trouble error // the latest that is not ctx's end
 	for {
 		if ctx.Err() != nil {
-			return nil, ctx.Err()
+			return nil, because(ctx, trouble)
 		}
 		t, err := s.present(ctx)
 		if err != nil {
 			return nil, err
 		}
 		p, err := t.join(ctx, c)
+		if err != nil && !errors.Is(err, ctx.Err()) || trouble == nil {
+			trouble = err
+		}
 		switch {
 		case err == nil:
 			return p, nil
 		case ctx.Err() != nil:
-			return nil, because(ctx, err)
+			return nil, because(ctx, trouble)
 		case s.ctx.Err() != nil: // whatever the error, that is why
 			return nil, ErrClosed
 		case isRefusal(err), driver.IsPermanent(err):
@@ -75,7 +79,7 @@ func (s *Session) Join(ctx context.Context, c driver.Claim) (*Place, error) {
 		}
 		// Whether Close began, or only this lease ended, present will tell.
 		if err := pause.wait(ctx); err != nil {
-			return nil, err
+			return nil, because(ctx, trouble)
 		}
 	}
 }

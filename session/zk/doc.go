@@ -1,0 +1,108 @@
+// Package zk is the store on ZooKeeper, version 3.5 or later.
+//
+// Importing it registers the schemes zk and zks:
+//
+//	s, err := session.Open(ctx, "zk://10.0.0.1,10.0.0.2,10.0.0.3/team", nil)
+//
+// A program that needs more than a URL can say uses [NewSession].
+//
+// # The URL
+//
+//	zk://USER:PASSWORD@HOST:PORT,HOST:PORT/CHROOT?PARAMETERS
+//
+// zks is the same with TLS. The port is 2181 unless given. The path is that under
+// which all nodes are; it is made on demand. A user is one of the scheme digest. The
+// parameters are
+//
+//	ttl            the session's timeout, as 15s; the ensemble may grant another, within its minSessionTimeout and maxSessionTimeout
+//	acl            creator: the nodes can be read and deleted by their user alone. Who contends has to be the same user
+//	password-file  a file with the password, instead of the URL
+//	cacert         a file with the certificates of those who may sign the server's; the system's if not given
+//	cert, key      files with the client's certificate and its key
+//	server-name    the name to expect in the server's certificate, instead of the host
+//
+// Without acl, everybody who can reach the ensemble may do everything with the nodes.
+//
+// # Layout
+//
+// A lease is a session of ZooKeeper's, on a connection of its own. Its nodes are
+// ephemeral:
+//
+//	/.fairlead/v1/session/SESSION        {"identity": …}
+//	/NAME/_c_GUID-lock-NNNNNNNNNN        an entry of a mutex or an election
+//	/NAME/_c_GUID-__WRIT__NNNNNNNNNN     a writer's
+//	/NAME/_c_GUID-__READ__NNNNNNNNNN     a reader's
+//	/NAME/_c_GUID-permit-NNNNNNNNNN      a permit of a semaphore
+//
+// and one is not: /.fairlead/v1/limit/NAME, with the limit of a semaphore that is in
+// use. NAME is percent-encoded, so that billing/nightly is the node billing%2Fnightly:
+// nothing but entries may be below a queue's node, which other clients take for
+// contenders. The nodes above entries are containers, which the server removes some
+// time after they became empty.
+//
+// The data of an entry are a line, which begins with "fairlead", and the value of the
+// claim; an election's proposal is the value. GUID is the claim's ID.
+//
+// These are the names of Curator: its InterProcessMutex and InterProcessReadWriteLock
+// and we exclude one another, and so do zk.Lock of go-zookeeper and, if it is told to,
+// kazoo's Lock; docs/interop.md has the details. Any node with a session and a number at
+// its end counts, whoever made it; one of no known kind as exclusive. A node without a
+// session, or without a number, is ignored, with a warning.
+//
+// # Algorithm
+//
+// Joining is one transaction: check the session's node, at the epoch that we know;
+// create the entry; set the queue's node. The last tells the transaction's number, which
+// is the entry's czxid, and the token. Then the queue is listed. Waiting is a watch on the
+// nearest entry ahead, and a look at the queue when that fires; a session has at most
+// one watch on a node, however many of its goroutines wait for it. Leaving deletes
+// the node, whose path never comes again.
+//
+// The order of a queue is that of the sequence numbers, up to the end of the server's
+// counter, 2^31-1, where it gives out numbers beyond and the same ones again: then it is
+// that of the czxids, for which every entry is asked. The counter begins anew when the
+// queue's node was removed, which can be only when there are no entries; tokens do not.
+//
+// When the reply to a join is lost, the session's node is set, which moves the epoch, and
+// then the queue is searched for the claim's ID. If the entry is not there, the request can
+// no longer apply when it arrives late, since it names an older epoch.
+//
+// When a session has expired, the client library would begin another, and send under it
+// what had been waiting. Here a connection belongs to one session, and ends with it.
+//
+// # How time enters
+//
+// The leader of the ensemble alone decides when a session has expired, by its own
+// clock. It hears of a session from the server that the client is connected to, which
+// reports twice a tick whom it has heard of: so a session is renewed by a request that
+// only the leader can answer (sync), and an answer proves what was sent a quarter of
+// the timeout before. A client trusts its session from then on, for the timeout that the
+// server granted.
+//
+// The client library sends pings of its own, whether or not the program still runs as it
+// should. Where nobody renews a session, its connection is dropped, and it expires.
+//
+// # Guarantees
+//
+//   - Joins are ordered by the ensemble's log, and so are tokens, which strictly
+//     increase for as long as the ensemble's data live.
+//   - A session that has expired takes its entries with it in one step, and nothing can
+//     be written under it any more.
+//   - A wait costs one watch. A release wakes one waiter.
+//   - A server that is frozen, or cut off from the leader, is given up for another within a
+//     third of the timeout.
+//
+// # Not guaranteed
+//
+//   - TryLock and its like beside contenders of other libraries: ours see one another
+//     in one step, but of theirs we learn only from within the queue. So a call that
+//     fails may have been in their way for a moment.
+//   - The first view of a queue of permits is made of several reads. What it shows may be
+//     less than what was ahead at any one moment, and never more.
+//   - Two who use an idle semaphore in the same moment, with different limits, may both be
+//     refused.
+//   - A request larger than the server's jute.maxbuffer, 1 MB unless configured, ends the
+//     connection without a word; the error says that it may be that.
+//   - Listing a queue costs time and bytes in proportion to its length: about 60 bytes an
+//     entry.
+package zk

@@ -1,0 +1,160 @@
+package zk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/fairlead-go/fairlead/session/driver"
+)
+
+// view looks at the queue from an entry of ours: at who is ahead and, for a permit,
+// then at the limit. That order is safe though it is not one look: who is ahead can
+// only become less, and a limit read before could be one that is no longer in
+// force.
+//
+// With watching, the nearest ahead of one who waits for that alone is watched.
+func (l *lease) view(ctx context.Context, me driver.Entry, watching bool) (driver.View, error) {
+	list, err := l.c.children(ctx, l.s.queueDir(me.Name))
+	if errors.Is(err, zk.ErrNoNode) {
+		return driver.View{}, driver.ErrEntryGone
+	}
+	if err != nil {
+		return driver.View{}, err
+	}
+	return l.viewOf(ctx, me, list, watching)
+}
+
+// viewOf makes a view of what is in the queue.
+func (l *lease) viewOf(ctx context.Context, me driver.Entry, list listing, watching bool) (v driver.View, err error) {
+	places, err := l.s.ordered(ctx, l.c, me.Name, list.names)
+	if err != nil {
+		return driver.View{}, err
+	}
+	at := slices.IndexFunc(places, func(p place) bool { return p.name == path.Base(me.Key) })
+	if at < 0 {
+		return driver.View{}, fmt.Errorf("entry %q: %w", me.Key, driver.ErrEntryGone)
+	}
+	v = driver.View{Me: me, Followed: at < len(places)-1}
+	if me.Mode == driver.Exclusive {
+		v.Ahead, err = l.nearest(ctx, me.Name, places[:at], watching)
+	} else {
+		v.Ahead, err = l.s.entries(ctx, l.c, me.Name, places[:at])
+	}
+	if err == nil && me.Mode == driver.Permit {
+		v.Limit, err = l.s.readLimit(ctx, l.c, me.Name)
+	}
+	return v, err
+}
+
+// nearest returns the last of the places that is an entry.
+func (l *lease) nearest(ctx context.Context, queue string, ps []place, watching bool) ([]driver.Entry, error) {
+	for _, p := range slices.Backward(ps) {
+		read := l.c.get
+		if watching {
+			read = l.c.getAndWatch
+		}
+		e, err := l.s.entryBy(ctx, read, queue, p)
+		if errors.Is(err, driver.ErrEntryGone) {
+			continue
+		}
+		return []driver.Entry{e}, err
+	}
+	return nil, nil
+}
+
+// Look implements driver.Lease.
+func (l *lease) Look(ctx context.Context, e driver.Entry) (driver.View, error) {
+	op := "look at queue " + quoted(e.Name)
+	if err := l.c.sync(ctx); err != nil {
+		return driver.View{}, l.failed(ctx, op, err)
+	}
+	me, err := l.own(ctx, e)
+	if err != nil {
+		return driver.View{}, l.failed(ctx, op, err)
+	}
+	v, err := l.view(ctx, me, false)
+	return v, l.failed(ctx, op, err)
+}
+
+// own reads an entry, which has to be the one that is meant.
+func (l *lease) own(ctx context.Context, e driver.Entry) (driver.Entry, error) {
+	at, ok := parseNode(path.Base(e.Key))
+	if !ok {
+		return e, driver.ErrEntryGone
+	}
+	now, err := l.s.entry(ctx, l.c, e.Name, place{at, path.Base(e.Key)})
+	if err == nil && now.Token != e.Token {
+		err = driver.ErrEntryGone
+	}
+	return now, err
+}
+
+// Update implements driver.Lease. The version that we know may be out of date,
+// because an earlier Update of ours took effect and its reply was lost.
+func (l *lease) Update(ctx context.Context, e driver.Entry, value string) (driver.Entry, error) {
+	op := "update an entry of queue " + quoted(e.Name)
+	for {
+		data := encodeEntry(e.Kind, e.Info, value)
+		stat, err := call(ctx, l.c, func() (*zk.Stat, error) { return l.c.Set(e.Key, data, int32(e.Version)) })
+		switch {
+		case err == nil && uint64(stat.Czxid) != e.Token, errors.Is(err, zk.ErrNoNode):
+			return driver.Entry{}, fmt.Errorf("%s: %w", op, driver.ErrEntryGone)
+		case err == nil:
+			e.Version, e.Value = uint64(stat.Version), value
+			return e, nil
+		case !errors.Is(err, zk.ErrBadVersion):
+			return driver.Entry{}, l.failed(ctx, op, mayBeTooLarge(err, len(data)))
+		}
+		now, err := l.own(ctx, e)
+		if err != nil {
+			return driver.Entry{}, l.failed(ctx, op, err)
+		}
+		if e.Version = now.Version; now.Value == value {
+			return now, nil
+		}
+	}
+}
+
+// Leave implements driver.Lease. No two entries ever have the same path, so whatever
+// arrives late finds its own or none.
+func (l *lease) Leave(ctx context.Context, e driver.Entry) error {
+	op := "leave queue " + quoted(e.Name)
+	if e.Token != 0 && !l.hasMade(e) { // not one that we know: is it the one that is meant?
+		if _, err := l.own(ctx, e); errors.Is(err, driver.ErrEntryGone) {
+			return nil
+		} else if err != nil {
+			return l.failed(ctx, op, err)
+		}
+	}
+	var err error
+	if e.Mode == driver.Permit {
+		err = l.leavePermit(ctx, e)
+	} else {
+		err = l.delete(ctx, e.Key)
+	}
+	if err == nil {
+		l.drop(e.ID)
+	}
+	return l.failed(ctx, op, err)
+}
+
+func (l *lease) hasMade(e driver.Entry) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c, ok := l.claims[e.ID]
+	return ok && c.path == e.Key && c.token == e.Token
+}
+
+// delete deletes a node, which may be gone.
+func (l *lease) delete(ctx context.Context, path string) error {
+	_, err := call(ctx, l.c, func() (struct{}, error) { return struct{}{}, l.c.Delete(path, -1) })
+	if errors.Is(err, zk.ErrNoNode) {
+		return nil
+	}
+	return err
+}

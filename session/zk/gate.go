@@ -1,0 +1,303 @@
+package zk
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+)
+
+// A gate is what the connections of one session pass through, one after the other.
+// It reads from the server's first answer what the client library keeps to itself:
+// the timeout as granted, and what proves that the session is ours. It bounds the
+// wait for that answer, which the library lets take ten times as long; and once
+// it is shut there is no further connection, and so no other session.
+type gate struct {
+	dialer  Dialer
+	timeout time.Duration // as asked for, then as granted
+
+	mu     sync.Mutex
+	closed bool
+	until  time.Time // no connection before
+	conn   net.Conn  // the present one
+	id     int64
+	passwd []byte
+	last   error // why the latest attempt failed
+
+	refused chan struct{} // closed when one has failed for good
+}
+
+var errShut = errors.New("the session is over")
+
+func newGate(dial Dialer, timeout time.Duration) *gate {
+	return &gate{dialer: dial, timeout: timeout, refused: make(chan struct{})}
+}
+
+// dial is the client library's dialer.
+func (g *gate) dial(network, addr string, timeout time.Duration) (net.Conn, error) {
+	if err := g.barred(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	c, err := g.dialer(ctx, network, addr)
+	if err != nil {
+		g.failed(err)
+		return nil, err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return nil, errors.Join(errShut, c.Close())
+	}
+	g.conn = c
+	return &greeting{Conn: c, g: g}, nil
+}
+
+// shut ends the present connection, and lets no other be made.
+func (g *gate) shut() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closed = true
+	g.drop()
+}
+
+// pause ends the present connection, and lets no other be made for some time.
+func (g *gate) pause(d time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.until = time.Now().Add(d)
+	g.drop()
+}
+
+// hangUp returns what ends the present connection, and no later one.
+func (g *gate) hangUp() func() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := g.conn
+	return func() { _ = now.Close() }
+}
+
+// drop ends the present connection. g.mu is held.
+func (g *gate) drop() {
+	if g.conn != nil {
+		_ = g.conn.Close()
+	}
+}
+
+// barred returns why no connection may be made now.
+func (g *gate) barred() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case g.closed:
+		return errShut
+	case time.Now().Before(g.until):
+		return errors.New("nobody has renewed the session: it is left to expire")
+	}
+	return nil
+}
+
+func (g *gate) failed(err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if isMismatch(g.last) {
+		return // it is what counts
+	}
+	if g.last = err; isMismatch(err) {
+		close(g.refused)
+	}
+}
+
+func (g *gate) failure() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.last
+}
+
+func (g *gate) session() (id int64, passwd []byte, timeout time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.id, bytes.Clone(g.passwd), g.timeout
+}
+
+// greet takes the server's answer to the connection's first request.
+func (g *gate) greet(frame []byte) {
+	r, err := parseConnectResponse(frame)
+	if err != nil || r.session == 0 || r.timeout <= 0 { // expired: the library finds out by itself
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.id, g.passwd, g.timeout = r.session, r.passwd, r.timeout
+}
+
+// A greeting is a connection of which the first answer is read.
+//
+// The library reads, for the watches that it sets again, what it writes with each
+// answer, and has no lock for it. So here what was sent comes before what is received.
+type greeting struct {
+	net.Conn
+	g     *gate
+	seen  []byte
+	done  bool
+	order sync.Mutex
+}
+
+func (c *greeting) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	c.order.Lock()
+	defer c.order.Unlock()
+	return n, err
+}
+
+// SetReadDeadline bounds the wait for the first answer by a third of the session's
+// timeout: there must be time to ask another server.
+func (c *greeting) SetReadDeadline(t time.Time) error {
+	if !c.done && !t.IsZero() {
+		c.g.mu.Lock()
+		limit := time.Now().Add(max(c.g.timeout/3, 100*time.Millisecond))
+		c.g.mu.Unlock()
+		if t.After(limit) {
+			t = limit
+		}
+	}
+	return c.Conn.SetReadDeadline(t)
+}
+
+func (c *greeting) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.order.Lock()
+	defer c.order.Unlock()
+	if c.done {
+		return n, err
+	}
+	if err != nil {
+		c.g.failed(err)
+	}
+	c.seen = append(c.seen, p[:n]...)
+	if size := frameSize(c.seen); size >= 0 && len(c.seen) >= 4+size {
+		c.g.greet(c.seen[4 : 4+size])
+		c.done, c.seen = true, nil
+	}
+	return n, err
+}
+
+// frameSize returns the size of the frame that b begins with, -1 if it is not told
+// yet.
+func frameSize(b []byte) int {
+	if len(b) < 4 {
+		return -1
+	}
+	return int(binary.BigEndian.Uint32(b))
+}
+
+// The few requests of the protocol that are written here.
+
+type connectResponse struct {
+	timeout time.Duration
+	session int64
+	passwd  []byte
+}
+
+func parseConnectResponse(frame []byte) (connectResponse, error) {
+	if len(frame) < 20 {
+		return connectResponse{}, io.ErrUnexpectedEOF
+	}
+	r := connectResponse{
+		timeout: time.Duration(int32(binary.BigEndian.Uint32(frame[4:]))) * time.Millisecond,
+		session: int64(binary.BigEndian.Uint64(frame[8:])),
+	}
+	n := int32(binary.BigEndian.Uint32(frame[16:]))
+	if n < 0 || int(n) > len(frame)-20 {
+		return connectResponse{}, io.ErrUnexpectedEOF
+	}
+	r.passwd = bytes.Clone(frame[20 : 20+n])
+	return r, nil
+}
+
+// connectRequest is that for a session which is there.
+func connectRequest(id int64, passwd []byte, timeout time.Duration) []byte {
+	b := binary.BigEndian.AppendUint32(nil, 0)                           // of the protocol
+	b = binary.BigEndian.AppendUint64(b, 0)                              // last zxid seen
+	b = binary.BigEndian.AppendUint32(b, uint32(timeout.Milliseconds())) // of the session
+	b = binary.BigEndian.AppendUint64(b, uint64(id))
+	b = binary.BigEndian.AppendUint32(b, uint32(len(passwd)))
+	return frame(append(b, passwd...))
+}
+
+const closeOp = -11
+
+func closeRequest() []byte {
+	op := int32(closeOp)
+	b := binary.BigEndian.AppendUint32(nil, 1) // the request's number
+	return frame(binary.BigEndian.AppendUint32(b, uint32(op)))
+}
+
+func frame(b []byte) []byte {
+	return append(binary.BigEndian.AppendUint32(nil, uint32(len(b))), b...)
+}
+
+// closeSession ends a session at a server, whatever became of its connection, and
+// returns nil when it is known to have ended. The library's own way does not tell.
+func closeSession(ctx context.Context, dial Dialer, addr string, id int64, passwd []byte, timeout time.Duration) error {
+	c, err := dial(ctx, "tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	defer context.AfterFunc(ctx, func() { c.Close() })()
+	if _, err := c.Write(connectRequest(id, passwd, timeout)); err != nil {
+		return err
+	}
+	answer, err := readFrame(c)
+	if err != nil {
+		return err
+	}
+	r, err := parseConnectResponse(answer)
+	if err != nil || r.session == 0 { // it has ended
+		return err
+	}
+	if _, err := c.Write(closeRequest()); err != nil {
+		return err
+	}
+	answer, err = readFrame(c)
+	if err != nil {
+		return err
+	}
+	return checkClosed(answer)
+}
+
+// checkClosed reads the answer to the request to close: its number, that of the
+// transaction, and an error code.
+func checkClosed(answer []byte) error {
+	if len(answer) < 16 || int32(binary.BigEndian.Uint32(answer)) != 1 {
+		return errors.New("the server has not answered the request to close the session")
+	}
+	if code := int32(binary.BigEndian.Uint32(answer[12:])); code != 0 {
+		return fmt.Errorf("the server did not close the session: error %d", code)
+	}
+	return nil
+}
+
+// maxFrame bounds the answers that closeSession reads.
+const maxFrame = 4096
+
+func readFrame(r io.Reader) ([]byte, error) {
+	var size [4]byte
+	if _, err := io.ReadFull(r, size[:]); err != nil {
+		return nil, err
+	}
+	n := frameSize(size[:])
+	if n < 0 || n > maxFrame {
+		return nil, errors.New("the server's answer is none of ZooKeeper's")
+	}
+	b := make([]byte, n)
+	_, err := io.ReadFull(r, b)
+	return b, err
+}

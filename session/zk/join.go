@@ -1,0 +1,275 @@
+package zk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/fairlead-go/fairlead/session/driver"
+)
+
+// Join implements driver.Lease. It is one transaction, and then a look:
+//
+//	check   that the session's node is there, at the epoch that we know
+//	create  the entry
+//	set     the queue's node: that tells the entry's number in the order of all
+//	        changes, which is its token, and that somebody has joined
+//
+// With Admit, the last is guarded on the version at which Admit has seen the queue.
+// Others do not set the node, so what came of theirs meanwhile shows in the look:
+// then the entry is taken back, after a moment in the queue.
+func (l *lease) Join(ctx context.Context, c driver.Claim) (driver.View, error) {
+	op := "join queue " + quoted(c.Name)
+	name, err := nodeName(c)
+	if err != nil {
+		return driver.View{}, fmt.Errorf("%s: %w", op, err)
+	}
+	l.claim(c)
+	if c.Limit > 0 {
+		if err := l.ensureLimit(ctx, c); err != nil {
+			return driver.View{}, l.refused(ctx, op, c, err)
+		}
+	}
+	me, list, err := l.create(ctx, c, name)
+	if err != nil {
+		return driver.View{}, l.refused(ctx, op, c, err)
+	}
+	l.made(c.ID, me.Key, me.Token)
+	v, err := l.settleIn(ctx, c, me, list)
+	if err != nil {
+		return driver.View{}, l.refused(ctx, op, c, err)
+	}
+	return v, nil
+}
+
+// refused forgets a claim that is known to have no entry.
+func (l *lease) refused(ctx context.Context, op string, c driver.Claim, err error) error {
+	if isRefusal(err) {
+		l.drop(c.ID)
+	}
+	return l.failed(ctx, op, err)
+}
+
+// create makes the entry, and lists the queue.
+func (l *lease) create(ctx context.Context, c driver.Claim, name string) (me driver.Entry, list listing, err error) {
+	dir := l.s.queueDir(c.Name)
+	data := encodeEntry(c.Kind, c.Info, c.Value)
+	for {
+		epoch := l.epoch.Load()
+		version := int32(-1)
+		if c.Admit != nil {
+			if version, err = l.admit(ctx, c, dir); err != nil {
+				return me, list, err
+			}
+		}
+		done, list, failed, err := l.c.multiAndList(ctx, dir,
+			&zk.CheckVersionRequest{Path: l.s.sessionPath(l.id), Version: epoch},
+			&zk.CreateRequest{Path: dir + "/" + name, Data: data, Acl: l.s.acl, Flags: zk.FlagEphemeral | zk.FlagSequence},
+			&zk.SetDataRequest{Path: dir, Version: version},
+		)
+		switch {
+		case err == nil:
+			token := uint64(done[2].Stat.Mzxid)
+			return driver.Entry{
+				Name: c.Name, Key: done[1].String, ID: c.ID, Token: token, Lease: l.id,
+				Kind: c.Kind, Mode: c.Mode, Value: c.Value, Info: c.Info,
+			}, list, nil
+		case failed == 0 && errors.Is(err, zk.ErrNoNode):
+			return me, list, driver.ErrLeaseGone
+		case failed == 0 && errors.Is(err, zk.ErrBadVersion):
+			err = l.readEpoch(ctx)
+		case failed == 1 && errors.Is(err, zk.ErrNoNode):
+			err = l.s.makeDirs(ctx, l.c, dir)
+		case failed == 2 && (errors.Is(err, zk.ErrBadVersion) || errors.Is(err, zk.ErrNoNode)):
+			err = nil // somebody has joined, or the node was made anew: Admit has to look again
+		default:
+			err = mayBeTooLarge(err, len(data))
+		}
+		if err != nil {
+			return me, list, err
+		}
+	}
+}
+
+// admit asks Admit about the queue as it is, and returns the version of its node.
+func (l *lease) admit(ctx context.Context, c driver.Claim, dir string) (int32, error) {
+	for {
+		n, err := l.c.exists(ctx, dir)
+		if errors.Is(err, zk.ErrNoNode) {
+			if err := l.s.makeDirs(ctx, l.c, dir); err != nil {
+				return 0, err
+			}
+			continue
+		}
+		if err != nil {
+			return 0, err
+		}
+		q, err := l.s.readQueue(ctx, l.c, c.Name, 0)
+		if err != nil {
+			return 0, err
+		}
+		if len(q.Entries) == 0 { // it is ours, as ensureLimit saw
+			q.Limit = driver.Limit{N: c.Limit}
+		}
+		me := driver.Entry{Name: c.Name, ID: c.ID, Lease: l.id, Kind: c.Kind, Mode: c.Mode, Value: c.Value, Info: c.Info}
+		if err := limitIs(c, q.Entries, q.Limit); err != nil {
+			return 0, err
+		}
+		if !c.Admit(driver.View{Me: me, Ahead: q.Entries, Limit: q.Limit}) {
+			return 0, &driver.Refused{Ahead: q.Entries}
+		}
+		return n.stat.Version, nil
+	}
+}
+
+// limitIs returns an error if the queue of a permit has another limit, or none.
+func limitIs(c driver.Claim, ahead []driver.Entry, limit driver.Limit) error {
+	switch {
+	case c.Limit == 0:
+		return nil
+	case len(ahead) > 0 && ahead[0].Mode != driver.Permit:
+		return &driver.LimitError{Ahead: ahead}
+	case limit.N != c.Limit:
+		return &driver.LimitError{Limit: limit.N, Ahead: ahead}
+	}
+	return nil
+}
+
+// settleIn looks at the queue from an entry that was just made. It takes the entry
+// back where it should not be there: ahead of it are those whom we could not see
+// before, or others give the queue another limit in the same moment. A listing from
+// before the entry was made is no good.
+func (l *lease) settleIn(ctx context.Context, c driver.Claim, me driver.Entry, list listing) (v driver.View, err error) {
+	if list.stat != nil && uint64(list.stat.Pzxid) >= me.Token {
+		v, err = l.viewOf(ctx, me, list, true)
+	} else {
+		v, err = l.view(ctx, me, true)
+	}
+	if err == nil && c.Limit > 0 && v.Limit.N == 0 { // the last one has just taken it away
+		if err = l.ensureLimit(ctx, c); err == nil {
+			v, err = l.view(ctx, me, true)
+		}
+	}
+	if err == nil {
+		err = limitIs(c, v.Ahead, v.Limit)
+	}
+	if err == nil && c.Admit != nil && !c.Admit(v) {
+		err = &driver.Refused{Ahead: v.Ahead}
+	}
+	if isRefusal(err) {
+		if e := l.Leave(ctx, me); e != nil {
+			return v, e // it may still be there
+		}
+	}
+	return v, err
+}
+
+// readEpoch takes up the epoch as it is.
+func (l *lease) readEpoch(ctx context.Context) error {
+	n, err := l.c.exists(ctx, l.s.sessionPath(l.id))
+	if errors.Is(err, zk.ErrNoNode) {
+		return driver.ErrLeaseGone
+	}
+	if err == nil {
+		l.advance(n.stat.Version)
+	}
+	return err
+}
+
+// advance moves the epoch on, never back.
+func (l *lease) advance(version int32) {
+	for {
+		epoch := l.epoch.Load()
+		if version <= epoch || l.epoch.CompareAndSwap(epoch, version) {
+			return
+		}
+	}
+}
+
+// fence moves the session's node to a new epoch: no Join from before can apply any
+// more.
+func (l *lease) fence(ctx context.Context) error {
+	path, data := l.s.sessionPath(l.id), sessionRecord{l.identity}.encode()
+	stat, err := call(ctx, l.c, func() (*zk.Stat, error) { return l.c.Set(path, data, -1) })
+	if errors.Is(err, zk.ErrNoNode) {
+		return driver.ErrLeaseGone
+	}
+	if err == nil {
+		l.advance(stat.Version)
+	}
+	return err
+}
+
+// find returns the entry of a claim, by its ID. What it reads is at least as new as
+// the fence.
+func (l *lease) find(ctx context.Context, c driver.Claim) (driver.Entry, bool, error) {
+	list, err := l.c.children(ctx, l.s.queueDir(c.Name))
+	if errors.Is(err, zk.ErrNoNode) {
+		return driver.Entry{}, false, nil
+	}
+	if err != nil {
+		return driver.Entry{}, false, err
+	}
+	for _, p := range l.s.places(c.Name, list.names) {
+		if p.id != c.ID {
+			continue
+		}
+		e, err := l.s.entry(ctx, l.c, c.Name, p)
+		if errors.Is(err, driver.ErrEntryGone) {
+			return e, false, nil
+		}
+		return e, err == nil && e.Lease == l.id, err
+	}
+	return driver.Entry{}, false, nil
+}
+
+// Resolve implements driver.Lease.
+func (l *lease) Resolve(ctx context.Context, c driver.Claim) (driver.View, error) {
+	op := "resolve the claim on " + quoted(c.Name)
+	gone := fmt.Errorf("%s: %w", op, driver.ErrEntryGone)
+	if _, err := nodeName(c); err != nil {
+		return driver.View{}, gone
+	}
+	if err := l.fence(ctx); err != nil {
+		return driver.View{}, l.failed(ctx, op, err)
+	}
+	e, ok, err := l.find(ctx, c)
+	if err != nil {
+		return driver.View{}, l.failed(ctx, op, err)
+	}
+	if !ok {
+		l.drop(c.ID)
+		return driver.View{}, gone
+	}
+	l.claim(c)
+	l.made(c.ID, e.Key, e.Token)
+	v, err := l.settleIn(ctx, c, e, listing{})
+	if isRefusal(err) {
+		return driver.View{}, gone // it was taken back
+	}
+	return v, l.failed(ctx, op, err)
+}
+
+// Withdraw implements driver.Lease.
+func (l *lease) Withdraw(ctx context.Context, c driver.Claim) error {
+	op := "withdraw the claim on " + quoted(c.Name)
+	if _, err := nodeName(c); err != nil {
+		return nil // never asked for
+	}
+	if err := l.fence(ctx); err != nil {
+		return l.failed(ctx, op, err)
+	}
+	e, ok, err := l.find(ctx, c)
+	if err == nil && ok {
+		err = l.delete(ctx, e.Key)
+	}
+	if err == nil && c.Limit > 0 {
+		err = l.s.tidy(ctx, l.c, c.Name)
+	}
+	if err == nil {
+		l.drop(c.ID)
+	}
+	return l.failed(ctx, op, err)
+}

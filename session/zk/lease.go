@@ -1,0 +1,301 @@
+package zk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/fairlead-go/fairlead/session/driver"
+)
+
+// A lease is a session of ZooKeeper's, with a node of its own. The version of that
+// node's data is the epoch: every Join is guarded on it, and Resolve moves it on,
+// so that no Join from before a Resolve can apply after it.
+type lease struct {
+	s        *store
+	c        *conn
+	id       string
+	session  int64
+	ttl      time.Duration
+	identity string
+	epoch    atomic.Int32
+	idle     *time.Timer // since the last renewal
+
+	mu     sync.Mutex
+	claims map[string]*claimed // by ID
+}
+
+// A claimed is a claim that has an entry, or may have.
+type claimed struct {
+	name    string
+	limited bool   // the queue has a limit
+	path    string // "" until the entry is known to have been made
+	token   uint64
+}
+
+// Grant implements driver.Store.
+func (s *store) Grant(ctx context.Context, spec driver.Spec) (driver.Lease, time.Time, error) {
+	const op = "begin a session"
+	sent := time.Now() // the leader counts from when it makes the session, later than this
+	timeout := s.timeout
+	if spec.TTL > 0 {
+		timeout = spec.TTL
+	}
+	c, err := s.connect(ctx, timeout)
+	if err != nil {
+		return nil, time.Time{}, s.failed(ctx, op, err)
+	}
+	id, _, ttl := c.session()
+	l := &lease{
+		s: s, c: c, id: leaseID(id), session: id, ttl: ttl, identity: spec.Identity,
+		claims: map[string]*claimed{},
+	}
+	l.idle = time.AfterFunc(ttl, func() {
+		c.gate.pause(ttl + ttl/4) // a server may count some time more
+		l.idle.Reset(3 * ttl)
+	})
+	context.AfterFunc(c.life, func() { l.idle.Stop() })
+	if err := l.settle(ctx); err != nil {
+		go func() {
+			ctx, cancel := context.WithTimeout(s.ctx, ttl)
+			defer cancel()
+			_ = l.Revoke(ctx)
+			s.forget(c)
+		}()
+		return nil, time.Time{}, l.failed(ctx, op, err)
+	}
+	s.learn(l.id, l.identity)
+	s.work.Go(func() { _ = s.sweep(s.ctx, c) }) // what it does not come to, a later one does
+	return l, sent, nil
+}
+
+// settle makes the session's node.
+func (l *lease) settle(ctx context.Context) error {
+	dir, path := l.s.root+sessions, l.s.sessionPath(l.id)
+	err := l.s.withDir(ctx, l.c, dir, func() error {
+		_, err := call(ctx, l.c, func() (string, error) {
+			return l.c.Create(path, sessionRecord{l.identity}.encode(), zk.FlagEphemeral, l.s.acl)
+		})
+		return err
+	})
+	if errors.Is(err, zk.ErrNodeExists) { // the reply to an earlier attempt was lost
+		err = nil
+	}
+	return err
+}
+
+// ID implements driver.Lease.
+func (l *lease) ID() string { return l.id }
+
+// TTL implements driver.Lease.
+func (l *lease) TTL() time.Duration { return l.ttl }
+
+// Lag implements driver.Lease. A follower tells the leader whom it has heard of
+// twice a tick, in order with everything else that it sends there. So what the
+// leader has answered for it proves that it has told of what came half a tick
+// before. Timeouts are two ticks at least, unless a server is configured to grant
+// less.
+func (l *lease) Lag() time.Duration { return l.ttl/4 + 50*time.Millisecond }
+
+// Renew implements driver.Lease. Any request prolongs the session; this is one that
+// the leader has to answer: a follower that has lost it does not know yet, and
+// would answer others.
+//
+// The library sends pings, whether or not anybody still wants the session. So where
+// nobody renews it, the connection is dropped for as long as the session needs to
+// expire.
+func (l *lease) Renew(ctx context.Context) error {
+	err := l.c.prompt(ctx, l.ttl/3, l.c.sync)
+	if err == nil {
+		l.idle.Reset(l.ttl)
+	}
+	return l.failed(ctx, "renew the session", err)
+}
+
+// Check implements driver.Lease.
+func (l *lease) Check(ctx context.Context) error {
+	const op = "check the session"
+	if err := l.c.sync(ctx); err != nil {
+		return l.failed(ctx, op, err)
+	}
+	_, err := l.c.exists(ctx, l.s.sessionPath(l.id))
+	if errors.Is(err, zk.ErrNoNode) {
+		return fmt.Errorf("%s: %w", op, driver.ErrLeaseGone)
+	}
+	return l.failed(ctx, op, err)
+}
+
+// Watch implements driver.Lease. It looks at the session's node after each
+// reconnection, and expects an answer soon: a session that was closed while the
+// connection was being made may have been left without a word.
+func (l *lease) Watch(ctx context.Context) error {
+	const op = "watch the session"
+	soon := min(l.ttl/6, time.Second)
+	for limit := soon; ; {
+		var n node
+		var w *watch
+		err := l.c.prompt(ctx, limit, func(ctx context.Context) (err error) {
+			n, w, err = l.c.existsW(ctx, l.s.sessionPath(l.id))
+			return err
+		})
+		if err == nil && n.stat == nil {
+			return fmt.Errorf("%s: %w", op, driver.ErrLeaseGone)
+		}
+		if err == nil {
+			limit = soon
+			err = l.listen(ctx, w)
+		}
+		if isLoss(err) {
+			limit = min(2*limit, l.ttl/3) // it may just be slow
+			err = l.c.reconnected(ctx)
+		}
+		if err != nil {
+			return l.failed(ctx, op, err)
+		}
+	}
+}
+
+// listen waits for the watch to fire. Now and then it asks whether the server still
+// knows the session.
+func (l *lease) listen(ctx context.Context, w *watch) error {
+	ask := time.NewTicker(l.ttl / 4)
+	defer ask.Stop()
+	for {
+		select {
+		case <-w.fired:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-l.c.gone:
+			return errGone
+		case <-ask.C:
+		}
+		if err := l.c.prompt(ctx, l.ttl/3, l.c.sync); err != nil {
+			return err
+		}
+	}
+}
+
+// Revoke implements driver.Lease. It closes the session, on a connection of its
+// own, as the library's way to do that does not tell whether it has happened.
+func (l *lease) Revoke(ctx context.Context) error {
+	const op = "close the session"
+	id, passwd, timeout := l.c.session()
+	if !l.c.isGone() {
+		l.c.gate.shut() // or the library would take the session back in between
+		if err := l.closeAnywhere(ctx, id, passwd, timeout); err != nil {
+			return l.s.failed(ctx, op, err)
+		}
+	}
+	l.s.forget(l.c)
+	return l.tidyAll(ctx)
+}
+
+func (l *lease) closeAnywhere(ctx context.Context, id int64, passwd []byte, timeout time.Duration) (err error) {
+	each := max(timeout/3, 100*time.Millisecond)
+	for _, addr := range l.s.servers {
+		attempt, cancel := context.WithTimeout(ctx, each)
+		err = closeSession(attempt, l.s.dial, addr, id, passwd, timeout)
+		cancel()
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// tidyAll removes the limits of queues that held nothing but entries of this lease.
+func (l *lease) tidyAll(ctx context.Context) error {
+	l.mu.Lock()
+	var names []string
+	for _, c := range l.claims {
+		if c.limited && !slices.Contains(names, c.name) {
+			names = append(names, c.name)
+		}
+	}
+	l.mu.Unlock()
+	for _, name := range names {
+		c, err := l.s.reading(ctx)
+		if err == nil {
+			err = l.s.tidy(ctx, c, name)
+		}
+		if err != nil {
+			return l.s.failed(ctx, "tidy up queue "+quoted(name), err)
+		}
+	}
+	return nil
+}
+
+// Entries implements driver.Lease. ZooKeeper does not say what belongs to a session,
+// so the queues are looked at in which this one has or may have entries.
+func (l *lease) Entries(ctx context.Context) ([]driver.Entry, error) {
+	const op = "list the session's entries"
+	var entries []driver.Entry
+	for _, name := range l.names() {
+		list, err := l.c.children(ctx, l.s.queueDir(name))
+		if errors.Is(err, zk.ErrNoNode) {
+			continue
+		}
+		if err != nil {
+			return nil, l.failed(ctx, op, err)
+		}
+		for _, p := range l.s.places(name, list.names) {
+			if p.id == "" {
+				continue
+			}
+			path := l.s.queueDir(name) + "/" + p.name
+			if l.knows(p.id) {
+				entries = append(entries, driver.Entry{Name: name, Key: path, ID: p.id, Lease: l.id, Mode: p.mode})
+			}
+		}
+	}
+	return entries, nil
+}
+
+func (l *lease) names() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var names []string
+	for _, c := range l.claims {
+		names = append(names, c.name)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+func (l *lease) knows(id string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, ok := l.claims[id]
+	return ok
+}
+
+// claim records that a claim may have an entry.
+func (l *lease) claim(c driver.Claim) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, ok := l.claims[c.ID]; !ok {
+		l.claims[c.ID] = &claimed{name: c.Name, limited: c.Limit > 0}
+	}
+}
+
+func (l *lease) made(id, path string, token uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c, ok := l.claims[id]; ok {
+		c.path, c.token = path, token
+	}
+}
+
+// drop forgets a claim that has no entry and never will have one.
+func (l *lease) drop(id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.claims, id)
+}

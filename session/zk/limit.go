@@ -1,0 +1,210 @@
+package zk
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/fairlead-go/fairlead/session/driver"
+)
+
+// The limit of a queue is a node of its own, as nothing but entries may be below
+// the queue's. The last permit to leave takes it away; one that a crash has left
+// behind is not taken for a limit in use, since the queue is empty.
+
+// readLimit reads the limit of a queue; it is zero if there is none.
+func (s *store) readLimit(ctx context.Context, c *conn, name string) (driver.Limit, error) {
+	n, err := c.read(ctx, s.limitPath(name))
+	if errors.Is(err, zk.ErrNoNode) {
+		return driver.Limit{}, nil
+	}
+	if err != nil {
+		return driver.Limit{}, err
+	}
+	return s.limitOf(name, n)
+}
+
+func (s *store) limitOf(name string, n node) (driver.Limit, error) {
+	var r limitRecord
+	if err := json.Unmarshal(n.data, &r); err != nil || r.Limit < 1 {
+		return driver.Limit{}, driver.Permanent(fmt.Errorf("the limit of queue %q is garbled: delete the node %q when nobody uses the queue",
+			name, s.limitPath(name)))
+	}
+	return driver.Limit{N: r.Limit, Through: r.Through, Stamp: r.Stamp, Version: uint64(n.stat.Mzxid)}, nil
+}
+
+// SetLimit implements driver.Store. A Join reads the limit when its entry is made,
+// so there is nothing on its way that could have missed this.
+//
+// If in between the last permit leaves, and somebody makes the limit anew, that one
+// is changed: as if the call had come a moment later.
+func (s *store) SetLimit(ctx context.Context, name string, from, to driver.Limit) error {
+	op := "set the limit of queue " + quoted(name)
+	c, err := s.reading(ctx)
+	if err != nil {
+		return s.failed(ctx, op, err)
+	}
+	now, err := c.read(ctx, s.limitPath(name))
+	if errors.Is(err, zk.ErrNoNode) || err == nil && uint64(now.stat.Mzxid) != from.Version {
+		return fmt.Errorf("%s: %w", op, driver.ErrConflict)
+	}
+	if err == nil {
+		_, err = call(ctx, c, func() (*zk.Stat, error) {
+			return c.Set(s.limitPath(name), limitRecord{to.N, to.Through, to.Stamp}.encode(), now.stat.Version)
+		})
+	}
+	if errors.Is(err, zk.ErrBadVersion) || errors.Is(err, zk.ErrNoNode) {
+		return fmt.Errorf("%s: %w", op, driver.ErrConflict)
+	}
+	return s.failed(ctx, op, err)
+}
+
+// ensureLimit sees to it that the queue has the claim's limit, before its entry is
+// made or, where the last one to leave has just taken it away, after.
+func (l *lease) ensureLimit(ctx context.Context, c driver.Claim) error {
+	path := l.s.limitPath(c.Name)
+	data := limitRecord{Limit: c.Limit}.encode()
+	for {
+		n, err := l.c.read(ctx, path)
+		if errors.Is(err, zk.ErrNoNode) {
+			err = l.s.withDir(ctx, l.c, l.s.root+limits, func() error {
+				_, err := call(ctx, l.c, func() (string, error) { return l.c.Create(path, data, zk.FlagPersistent, l.s.acl) })
+				return err
+			})
+			if errors.Is(err, zk.ErrNodeExists) {
+				continue
+			}
+			return err
+		}
+		if err != nil {
+			return err
+		}
+		limit, err := l.s.limitOf(c.Name, n)
+		if err != nil {
+			return err
+		}
+		q, err := l.s.readQueue(ctx, l.c, c.Name, 1)
+		switch {
+		case err != nil:
+			return err
+		case len(q.Entries) > 0 && limit.N == c.Limit:
+			return nil
+		case len(q.Entries) > 0:
+			return &driver.LimitError{Limit: limit.N, Ahead: q.Entries}
+		}
+		done, err := l.s.whileEmpty(ctx, l.c, c.Name, &zk.SetDataRequest{Path: path, Data: data, Version: n.stat.Version})
+		if done || err != nil {
+			return err
+		}
+	}
+}
+
+// whileEmpty applies an operation if nobody is in the queue, in one step with seeing
+// that, and reports whether it did. If the queue has a node, that goes too: who
+// joins makes another one.
+func (s *store) whileEmpty(ctx context.Context, c *conn, name string, op any) (bool, error) {
+	dir := s.queueDir(name)
+	list, err := c.children(ctx, dir)
+	ops := []any{&zk.DeleteRequest{Path: dir, Version: -1}, op}
+	switch {
+	case errors.Is(err, zk.ErrNoNode): // which only a create can ascertain
+		ops = append([]any{&zk.CreateRequest{Path: dir, Acl: s.acl}}, ops...)
+	case err != nil:
+		return false, err
+	case len(list.names) > 0:
+		entries, err := s.entries(ctx, c, name, s.places(name, list.names))
+		if err != nil || len(entries) > 0 {
+			return false, err
+		}
+		// There is what is no entry. Who joins sets the node.
+		ops[0] = &zk.CheckVersionRequest{Path: dir, Version: list.stat.Version}
+	}
+	_, _, err = c.multi(ctx, ops...)
+	if errors.Is(err, zk.ErrNoNode) || errors.Is(err, zk.ErrNodeExists) || errors.Is(err, zk.ErrNotEmpty) || errors.Is(err, zk.ErrBadVersion) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// leavePermit deletes an entry and, if nobody else is in the queue, the limit. The
+// queue's node has another version when somebody joins meanwhile.
+func (l *lease) leavePermit(ctx context.Context, e driver.Entry) error {
+	dir := l.s.queueDir(e.Name)
+	list, err := l.c.children(ctx, dir)
+	if err == nil && len(list.names) == 1 && dir+"/"+list.names[0] == e.Key {
+		_, _, err = l.c.multi(ctx,
+			&zk.CheckVersionRequest{Path: dir, Version: list.stat.Version},
+			&zk.DeleteRequest{Path: e.Key, Version: -1},
+			&zk.DeleteRequest{Path: l.s.limitPath(e.Name), Version: -1},
+		)
+		if err == nil {
+			return nil
+		}
+	}
+	if err != nil && !errors.Is(err, zk.ErrBadVersion) && !errors.Is(err, zk.ErrNoNode) {
+		return err
+	}
+	if err := l.delete(ctx, e.Key); err != nil {
+		return err
+	}
+	if len(list.names) > 1 {
+		return nil
+	}
+	return l.s.tidy(ctx, l.c, e.Name)
+}
+
+// tidy removes the limit of a queue that has no entries.
+func (s *store) tidy(ctx context.Context, c *conn, name string) error {
+	for {
+		_, err := c.exists(ctx, s.limitPath(name))
+		if errors.Is(err, zk.ErrNoNode) {
+			return nil
+		}
+		var q driver.Queue
+		if err == nil {
+			q, err = s.readQueue(ctx, c, name, 1)
+		}
+		if err != nil || len(q.Entries) > 0 {
+			return err
+		}
+		done, err := s.whileEmpty(ctx, c, name, &zk.DeleteRequest{Path: s.limitPath(name), Version: -1})
+		if done || err != nil {
+			return err
+		}
+	}
+}
+
+// maxSwept bounds the limits that a sweep looks at.
+const maxSwept = 20
+
+// sweep tidies up queues whose last holders have crashed. It looks at some of the
+// limits, others each time; what it does not come to, a later session does.
+func (s *store) sweep(ctx context.Context, c *conn) error {
+	list, err := c.children(ctx, s.root+limits)
+	if errors.Is(err, zk.ErrNoNode) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, i := range rand.Perm(len(list.names))[:min(len(list.names), maxSwept)] {
+		name, ok := decodeName(list.names[i])
+		if !ok {
+			continue
+		}
+		if err := s.tidy(ctx, c, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func decodeSession(data []byte) string {
+	var r sessionRecord
+	_ = json.Unmarshal(data, &r) // whoever wrote it: then the owner is not known
+	return r.Identity
+}
