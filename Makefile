@@ -87,7 +87,7 @@ conformance: ## the conformance suite against one store, verbosely: make conform
 
 .PHONY: bench
 bench: ## us and the peers on one server in one run: prints the table of ratios
-	cd integration && go run ./bench
+	cd integration && go run ./bench $(if $(filter-out memory,$(BACKEND)),-store $(BACKEND))
 
 .PHONY: vuln
 vuln: ## govulncheck; not part of `make test`, as it asks vuln.go.dev

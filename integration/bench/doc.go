@@ -1,7 +1,7 @@
 // Command bench measures Fairlead beside its peers, on one server, in one run,
 // taking turns, and prints a table with the ratios.
 //
-//	go run ./bench [-rounds 5] [-duration 2s] [-run REGEXP] [-dir DIR] [-json FILE]
+//	go run ./bench [-rounds 5] [-duration 2s] [-store NAME] [-run REGEXP] [-dir DIR] [-json FILE]
 //
 // The server is a process of its own, so that its work and the clients' are not
 // mixed up in one runtime; it syncs to disk, as in production. In every round

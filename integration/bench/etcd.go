@@ -3,52 +3,21 @@ package main
 import (
 	"context"
 	"errors"
-	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/client/v3/concurrency"
 
-	"github.com/fairlead-go/fairlead/integration/internal/server"
-	"github.com/fairlead-go/fairlead/mutex"
-	"github.com/fairlead-go/fairlead/session"
+	etcdserver "github.com/fairlead-go/fairlead/integration/internal/server"
 	_ "github.com/fairlead-go/fairlead/session/etcd"
 )
 
-const sessionTTL = 60 // seconds; long, as nothing is to expire
-
 func etcdStore() store {
-	return store{name: "etcd", subjects: []subject{
-		{name: "fairlead mutex", excludes: true, join: joinOurs},
+	return store{name: "etcd", start: launch, subjects: []subject{
+		{name: "fairlead mutex", excludes: true, join: joinOurs("etcd://")},
 		{name: "concurrency.Mutex", excludes: true, join: joinConcurrency},
 		{name: "raw Put+Delete", join: joinRaw},
 	}}
 }
-
-// etcdOurs is a contender that uses Fairlead.
-type etcdOurs struct {
-	session *session.Session
-	mutex   *mutex.Mutex
-	grant   *session.Grant
-}
-
-func joinOurs(ctx context.Context, addr string) (contender, error) {
-	s, err := session.Open(ctx, "etcd://"+addr, &session.Options{TTL: sessionTTL * time.Second})
-	if err != nil {
-		return nil, err
-	}
-	return &etcdOurs{session: s}, nil
-}
-
-func (o *etcdOurs) prepare(name string) { o.mutex = mutex.New(o.session, name) }
-
-func (o *etcdOurs) lock(ctx context.Context) (err error) {
-	o.grant, err = o.mutex.Lock(ctx)
-	return err
-}
-
-func (o *etcdOurs) unlock(ctx context.Context) error { return o.grant.Release(ctx) }
-
-func (o *etcdOurs) close(ctx context.Context) error { return o.session.Close(ctx) }
 
 // etcdMutex is a contender that uses the mutex of etcd's own client library.
 type etcdMutex struct {
@@ -59,7 +28,7 @@ type etcdMutex struct {
 
 func joinConcurrency(ctx context.Context, addr string) (contender, error) {
 	// Not ctx: the client outlives an interrupt, to end its session.
-	client, err := server.Dial(context.WithoutCancel(ctx), addr, nil)
+	client, err := etcdserver.Dial(context.WithoutCancel(ctx), addr, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +57,7 @@ type etcdRaw struct {
 }
 
 func joinRaw(ctx context.Context, addr string) (contender, error) {
-	client, err := server.Dial(context.WithoutCancel(ctx), addr, nil)
+	client, err := etcdserver.Dial(context.WithoutCancel(ctx), addr, nil)
 	if err != nil {
 		return nil, err
 	}

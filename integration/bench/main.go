@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -17,6 +19,7 @@ type config struct {
 	rounds   int
 	duration time.Duration
 	run      *regexp.Regexp
+	store    string
 	dir      string
 	json     string
 }
@@ -53,11 +56,17 @@ func parse(args []string) (config, error) {
 	f.DurationVar(&c.duration, "duration", 2*time.Second, "how long a subject runs in each round")
 	f.StringVar(&c.dir, "dir", os.TempDir(), "where the server's data go: its disk is part of what is measured")
 	f.StringVar(&c.json, "json", "", "also write the results to this `file`")
+	f.StringVar(&c.store, "store", "", "measure only on this `store`: "+strings.Join(names(), " or "))
 	f.Func("run", "measure only the workloads whose name matches this `regexp`", func(s string) (err error) {
 		c.run, err = regexp.Compile(s)
 		return err
 	})
 	if err := f.Parse(args); err != nil {
+		return c, err
+	}
+	if c.store != "" && !slices.Contains(names(), c.store) {
+		err := fmt.Errorf("there is no store %q, but %s", c.store, strings.Join(names(), " and "))
+		fmt.Fprintln(f.Output(), err)
 		return c, err
 	}
 	if c.rounds < 1 || c.duration <= 0 || f.NArg() > 0 {
@@ -66,6 +75,14 @@ func parse(args []string) (config, error) {
 		return c, err
 	}
 	return c, nil
+}
+
+// names are those of the stores.
+func names() (names []string) {
+	for _, st := range stores() {
+		names = append(names, st.name)
+	}
+	return names
 }
 
 // bench measures all workloads on all stores.
@@ -83,6 +100,9 @@ func bench(ctx context.Context, c config, out io.Writer) error {
 	fmt.Fprintln(out, r.Machine)
 
 	for _, st := range stores() {
+		if c.store != "" && c.store != st.name {
+			continue
+		}
 		if err := benchStore(ctx, c, st, dir, &r, out); err != nil {
 			return fmt.Errorf("on %s: %w", st.name, err)
 		}
@@ -97,7 +117,7 @@ func bench(ctx context.Context, c config, out io.Writer) error {
 }
 
 func benchStore(ctx context.Context, c config, st store, dir string, r *report, out io.Writer) (err error) {
-	srv, err := launch(ctx, dir)
+	srv, err := st.start(ctx, dir)
 	if err != nil {
 		return err
 	}
@@ -107,7 +127,7 @@ func benchStore(ctx context.Context, c config, st store, dir string, r *report, 
 		if c.run != nil && !c.run.MatchString(w.name) {
 			continue
 		}
-		res, err := measure(ctx, c, st, w, srv.addr)
+		res, err := measure(ctx, c, st, w, srv.addr())
 		if err != nil {
 			return fmt.Errorf("%s: %w", w.name, err)
 		}

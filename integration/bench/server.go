@@ -10,17 +10,17 @@ import (
 	"os/exec"
 	"strings"
 
-	"github.com/fairlead-go/fairlead/integration/internal/server"
+	etcdserver "github.com/fairlead-go/fairlead/integration/internal/server"
 )
 
-// serveVariable, when set, makes this program the server: its value is the
+// serveVariable, when set, makes this program the etcd server: its value is the
 // directory for the data.
 const serveVariable = "FAIRLEAD_BENCH_SERVE"
 
-// serve runs the server until in ends, which it does when the parent does,
+// serve runs the etcd server until in ends, which it does when the parent does,
 // however that ends.
 func serve(dir string, in io.Reader, out io.Writer) error {
-	s, err := server.Start(server.Options{Dir: dir})
+	s, err := etcdserver.Start(etcdserver.Options{Dir: dir})
 	if err != nil {
 		return err
 	}
@@ -32,15 +32,15 @@ func serve(dir string, in io.Reader, out io.Writer) error {
 	return err
 }
 
-// A process is the server as its parent sees it.
+// A process is the etcd server as its parent sees it.
 type process struct {
-	addr  string
+	at    string
 	cmd   *exec.Cmd
 	stdin io.Closer
 }
 
 // launch starts this program again as the server.
-func launch(ctx context.Context, dir string) (*process, error) {
+func launch(ctx context.Context, dir string) (server, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
@@ -62,9 +62,11 @@ func launch(ctx context.Context, dir string) (*process, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("the server did not start: %w", err), p.stop())
 	}
-	p.addr = strings.TrimSpace(line)
+	p.at = strings.TrimSpace(line)
 	return p, nil
 }
+
+func (p *process) addr() string { return p.at }
 
 func (p *process) stop() error {
 	closed := p.stdin.Close()

@@ -9,11 +9,18 @@ import (
 // A store is a kind of server and what is measured on it.
 type store struct {
 	name     string
+	start    func(ctx context.Context, dir string) (server, error)
 	subjects []subject // ours first: ratios are taken of it
 }
 
+// A server is a process of its own.
+type server interface {
+	addr() string
+	stop() error
+}
+
 func stores() []store {
-	return []store{etcdStore()}
+	return []store{etcdStore(), zookeeperStore()}
 }
 
 // A subject is one way to take a lock: ours, or a peer's.
