@@ -17,6 +17,7 @@
 // The stores, each imported for its URL scheme or for its own constructors:
 //
 //   - [github.com/fairlead-go/fairlead/session/etcd]: etcd:// and etcds://.
+//   - [github.com/fairlead-go/fairlead/session/zk]: zk:// and zks://, ZooKeeper.
 //   - [github.com/fairlead-go/fairlead/session/memory]: memory://, in this process,
 //     also for tests, under virtual time as well.
 //   - [github.com/fairlead-go/fairlead/session/embed]: embed://, an etcd server in
