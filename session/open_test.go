@@ -51,6 +51,35 @@ func TestOpenNamesTheOffendingPart(t *testing.T) {
 	}
 }
 
+// Of several hosts, any may have a port.
+func TestOpenTakesSeveralHosts(t *testing.T) {
+	var got string
+	session.Register("hosts", func(_ context.Context, u *url.URL, _ *session.Options) (driver.Store, error) {
+		user, _ := url.PathUnescape(u.User.String())
+		got = user + "|" + u.Host + "|" + u.Path + "|" + u.Query().Get("ttl")
+		return memory.NewStore().Connect(), nil
+	})
+	for raw, want := range map[string]string{
+		"hosts://h1,h2/a":                     "|h1,h2|/a|",
+		"hosts://h1:1,h2/a":                   "|h1:1,h2|/a|",
+		"hosts://h1,h2:2?ttl=9s":              "|h1,h2:2||9s",
+		"hosts://u:p,p@h1:1,h2:2,[::1]":       "u:p,p|h1:1,h2:2,[::1]||",
+		"hosts://h/a,b?ttl=9s":                "|h|/a,b|9s",
+		"hosts:///a,b":                        "||/a,b|",
+		"hosts://u:p@[::1]:1,h2/a@b,c?ttl=9s": "u:p|[::1]:1,h2|/a@b,c|9s",
+	} {
+		s, err := session.Open(t.Context(), raw, nil)
+		if err != nil {
+			t.Errorf("%s: %v", raw, err)
+			continue
+		}
+		s.Close(t.Context())
+		if got != want {
+			t.Errorf("%s was taken for %s, want %s", raw, got, want)
+		}
+	}
+}
+
 func TestOpenGivesUpAfterTenSecondsOrItsDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()

@@ -107,7 +107,8 @@ func withOpenTimeout(ctx context.Context) (context.Context, context.CancelFunc) 
 // parseURL parses without ever repeating the input in an error: it may hold a
 // password.
 func parseURL(raw string) (*url.URL, error) {
-	u, err := url.Parse(raw)
+	one, hosts := cutHosts(raw)
+	u, err := url.Parse(one)
 	if err != nil {
 		if e, ok := errors.AsType[*url.Error](err); ok {
 			err = e.Err
@@ -120,7 +121,29 @@ func parseURL(raw string) (*url.URL, error) {
 	if u.Scheme == "" {
 		return nil, fmt.Errorf("the store URL has no scheme: it should look like etcd://127.0.0.1:2379")
 	}
+	if hosts != "" {
+		u.Host = hosts
+	}
 	return u, nil
+}
+
+// cutHosts takes a list of hosts out of a URL, and leaves the first of them: package
+// url takes all but the last port for a part of the name.
+func cutHosts(raw string) (one, hosts string) {
+	scheme, rest, ok := strings.Cut(raw, "://")
+	if !ok {
+		return raw, ""
+	}
+	end := strings.IndexAny(rest, "/?#")
+	if end < 0 {
+		end = len(rest)
+	}
+	begin := strings.LastIndex(rest[:end], "@") + 1
+	first, _, several := strings.Cut(rest[begin:end], ",")
+	if !several {
+		return raw, ""
+	}
+	return scheme + "://" + rest[:begin] + first + rest[end:], rest[begin:end]
 }
 
 // retryUntil calls f until it succeeds, fails for good, or ctx ends.
