@@ -39,6 +39,9 @@ func (l *lease) viewOf(ctx context.Context, me driver.Entry, list listing, watch
 	if at < 0 {
 		return driver.View{}, fmt.Errorf("entry %q: %w", me.Key, driver.ErrEntryGone)
 	}
+	if watching && at == 1 && me.Mode == driver.Exclusive && l.isBack(me.Name) {
+		go l.watchOwn(me, places[0].name)
+	}
 	v = driver.View{Me: me, Followed: at < len(places)-1}
 	if me.Mode == driver.Exclusive {
 		v.Ahead, err = l.nearest(ctx, me.Name, places[:at], watching)
@@ -49,6 +52,22 @@ func (l *lease) viewOf(ctx context.Context, me driver.Entry, list listing, watch
 		v.Limit, err = l.s.readLimit(ctx, l.c, me.Name)
 	}
 	return v, err
+}
+
+// watchOwn watches an entry that is next in line, for as long as there is only that
+// other one ahead. Then the turn comes with the other's leaving, and nothing has to be
+// read: see isNext. It is a second watch, so it is set only where the queue changes hands
+// all the time.
+func (l *lease) watchOwn(me driver.Entry, only string) {
+	n, w, err := l.c.existsW(l.c.life, me.Key)
+	if err != nil || n.stat == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c, ok := l.claims[me.ID]; ok {
+		c.only, c.own = l.s.queueDir(me.Name)+"/"+only, w
+	}
 }
 
 // nearest returns the last of the places that is an entry.
@@ -139,6 +158,7 @@ func (l *lease) Leave(ctx context.Context, e driver.Entry) error {
 	}
 	if err == nil {
 		l.drop(e.ID)
+		l.leaves(e.Name)
 	}
 	return l.failed(ctx, op, err)
 }

@@ -7,3 +7,12 @@ func SessionOf(l driver.Lease) (id int64, passwd []byte) {
 	id, passwd, _ = l.(*lease).c.session()
 	return id, passwd
 }
+
+// WatchesOwn tells whether an entry, being next in line, is watched itself.
+func WatchesOwn(l driver.Lease, e driver.Entry) bool {
+	z := l.(*lease)
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	c, ok := z.claims[e.ID]
+	return ok && c.own != nil
+}

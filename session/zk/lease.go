@@ -28,7 +28,8 @@ type lease struct {
 	idle     *time.Timer // since the last renewal
 
 	mu     sync.Mutex
-	claims map[string]*claimed // by ID
+	claims map[string]*claimed  // by ID
+	left   map[string]time.Time // when an entry last left, by the queue's name; only the latest of them
 }
 
 // A claimed is a claim that has an entry, or may have.
@@ -37,6 +38,8 @@ type claimed struct {
 	limited bool   // the queue has a limit
 	path    string // "" until the entry is known to have been made
 	token   uint64
+	only    string // the only entry ahead, when that was looked for last
+	own     *watch // on the entry, set before that; nil if there is none
 }
 
 // Grant implements driver.Store.
@@ -54,7 +57,7 @@ func (s *store) Grant(ctx context.Context, spec driver.Spec) (driver.Lease, time
 	id, _, ttl := c.session()
 	l := &lease{
 		s: s, c: c, id: leaseID(id), session: id, ttl: ttl, identity: spec.Identity,
-		claims: map[string]*claimed{},
+		claims: map[string]*claimed{}, left: map[string]time.Time{},
 	}
 	l.idle = time.AfterFunc(ttl, func() {
 		c.gate.pause(ttl + ttl/4) // a server may count some time more
@@ -298,4 +301,30 @@ func (l *lease) drop(id string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.claims, id)
+}
+
+const (
+	// maxLeft bounds the queues that are remembered as having been left.
+	maxLeft = 100
+
+	// soon is how quickly one comes back to a queue that changes hands all the time.
+	soon = 100 * time.Millisecond
+)
+
+// leaves records that an entry has left a queue.
+func (l *lease) leaves(name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.left) == maxLeft {
+		clear(l.left)
+	}
+	l.left[name] = time.Now()
+}
+
+// isBack tells that the session has just left the queue.
+func (l *lease) isBack(name string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	at, ok := l.left[name]
+	return ok && time.Since(at) < soon
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"path"
+	"slices"
 
 	"github.com/go-zookeeper/zk"
 
@@ -148,11 +150,13 @@ func (l *lease) leavePermit(ctx context.Context, e driver.Entry) error {
 	if err != nil && !errors.Is(err, zk.ErrBadVersion) && !errors.Is(err, zk.ErrNoNode) {
 		return err
 	}
-	if err := l.delete(ctx, e.Key); err != nil {
+	// Several may leave at once, none of whom was alone: the last one finds nobody left.
+	_, left, _, err := l.c.multiAndList(ctx, dir, &zk.DeleteRequest{Path: e.Key, Version: -1})
+	switch {
+	case err != nil && !errors.Is(err, zk.ErrNoNode):
 		return err
-	}
-	if len(list.names) > 1 {
-		return nil
+	case err == nil && len(left.names) > 0 && !slices.Contains(left.names, path.Base(e.Key)):
+		return nil // who is left does it
 	}
 	return l.s.tidy(ctx, l.c, e.Name)
 }

@@ -23,6 +23,9 @@ func (l *lease) Wait(ctx context.Context, v driver.View, on driver.Obstacles) (d
 		if err == nil && blocked {
 			err = anyFires(ctx, l.c, ws)
 			blocked = err == nil && !slices.ContainsFunc(ws, (*watch).left)
+			if err == nil && !blocked && l.isNext(v.Me, on) {
+				return driver.View{Me: v.Me, Followed: true}, nil
+			}
 		}
 		if err == nil && !blocked {
 			var next driver.View
@@ -103,4 +106,14 @@ func anyFires(ctx context.Context, c *conn, ws []*watch) error {
 		return errGone
 	}
 	return nil
+}
+
+// isNext tells that nobody is left ahead of an entry now that its only obstacle has
+// left: there was no other one ahead. The entry itself is there, or its watch would have
+// fired before the obstacle's: events come in the order in which things happen.
+func (l *lease) isNext(me driver.Entry, on driver.Obstacles) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c, ok := l.claims[me.ID]
+	return ok && c.own != nil && !c.own.hasFired() && len(on.Entries) == 1 && on.Entries[0].Key == c.only
 }

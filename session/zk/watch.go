@@ -30,15 +30,17 @@ type watch struct {
 	seen  node // as it was then, and is until the watch fires, if it was read
 }
 
-// left tells that the node is known to be gone.
-func (w *watch) left() bool {
+func (w *watch) hasFired() bool {
 	select {
 	case <-w.fired:
-		return w.gone
+		return true
 	default:
 		return false
 	}
 }
+
+// left tells that the node is known to be gone.
+func (w *watch) left() bool { return w.hasFired() && w.gone }
 
 func newWatches() *watches { return &watches{of: map[target]*watch{}} }
 
