@@ -2,8 +2,10 @@ package zkserver
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strings"
 	"sync"
@@ -13,6 +15,10 @@ import (
 const (
 	startTimeout = 30 * time.Second
 	pollInterval = 20 * time.Millisecond
+
+	// handshakeTimeout is long for a handshake, but the first has the server load
+	// and compile much.
+	handshakeTimeout = 5 * time.Second
 
 	// startAttempts bounds how often other ports are tried.
 	startAttempts = 5
@@ -168,15 +174,24 @@ func (s *Server) answers(ctx context.Context) bool {
 	if _, err := s.askMode(ctx); err != nil {
 		return false
 	}
-	if s.config.TLS == nil {
-		return true
-	}
+	return s.config.TLS == nil || s.shakesHands(ctx)
+}
+
+// shakesHands reports whether the secure port speaks TLS, which to accept a
+// connection does not prove: now and then a server just started does so and never
+// says a word. To be turned away for want of a certificate is an answer.
+func (s *Server) shakesHands(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
 	conn, err := dial(ctx, s.SecureAddr())
 	if err != nil {
 		return false
 	}
-	conn.Close()
-	return true
+	defer conn.Close()
+	// Whose certificate it is will be for the client to check.
+	err = tls.Client(conn, &tls.Config{InsecureSkipVerify: true}).Handshake()
+	op, ok := errors.AsType[*net.OpError](err)
+	return err == nil || ok && op.Op == "remote error" // which is an alert
 }
 
 // spawn begins another life of the server.

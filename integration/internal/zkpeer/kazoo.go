@@ -29,3 +29,10 @@ func StartKazoo(ctx context.Context, servers string, session time.Duration) (*Ka
 	}
 	return &Kazoo{p}, nil
 }
+
+// Plain takes kazoo's Lock as it is by default, which waits for kazoo's alone.
+func (k *Kazoo) Plain() Locker { return kind{k.process, kindPlain} }
+
+// Reader and Writer take kazoo's ReadLock and WriteLock.
+func (k *Kazoo) Reader() Locker { return kind{k.process, kindRead} }
+func (k *Kazoo) Writer() Locker { return kind{k.process, kindWrite} }

@@ -12,7 +12,7 @@ from kazoo.exceptions import LockTimeout
 OTHERS = ["lock-"]
 
 client = None
-held = {}  # by path
+held = {}  # by kind and path
 output = threading.Lock()
 
 
@@ -21,21 +21,31 @@ def say(line):
         print(line.replace("\n", " "), flush=True)
 
 
+def make(kind, path):
+    if kind == "mutex":
+        return client.Lock(path, extra_lock_patterns=OTHERS)
+    if kind == "plain":
+        return client.Lock(path)
+    if kind == "read":
+        return client.ReadLock(path)
+    if kind == "write":
+        return client.WriteLock(path)
+    raise ValueError("no such kind: " + kind)
+
+
 def perform(op, kind, path, millis="0"):
-    if kind != "mutex":
-        raise ValueError("no such kind: " + kind)
     if op == "release":
-        held.pop(path).release()
+        held.pop((kind, path)).release()
         return True
-    if path in held:
+    if (kind, path) in held:
         raise RuntimeError("it is held already")
-    lock = client.Lock(path, extra_lock_patterns=OTHERS)
+    lock = make(kind, path)
     try:
         acquired = lock.acquire(timeout=int(millis) / 1000)
     except LockTimeout:
         acquired = False
     if acquired:
-        held[path] = lock
+        held[kind, path] = lock
     return acquired
 
 

@@ -158,6 +158,34 @@ func TestCuratorDoesNotSeeKazoo(t *testing.T) {
 	release(t, k, path)
 }
 
+// The other warning of doc.go.
+func TestKazooSeesOthersOnlyWhenToldTo(t *testing.T) {
+	t.Parallel()
+	g, k, path := goZooKeeper(t), kazoo(t), pathFor(t)
+	acquire(t, g, path)
+	acquire(t, k.Plain(), path)
+	refused(t, k, path)
+	release(t, k.Plain(), path)
+	refused(t, k, path)
+	release(t, g, path)
+	acquire(t, k, path)
+	release(t, k, path)
+}
+
+func TestKazooReadersShareAndWritersDoNot(t *testing.T) {
+	t.Parallel()
+	one, two, path := kazoo(t), kazoo(t), pathFor(t)
+	acquire(t, one.Reader(), path)
+	acquire(t, two.Reader(), path)
+	refused(t, one.Writer(), path)
+	release(t, one.Reader(), path)
+	release(t, two.Reader(), path)
+	acquire(t, one.Writer(), path)
+	refused(t, two.Reader(), path)
+	refused(t, two.Writer(), path)
+	release(t, one.Writer(), path)
+}
+
 func TestCuratorReadersShareAndWritersDoNot(t *testing.T) {
 	t.Parallel()
 	one, two, path := curator(t), curator(t), pathFor(t)

@@ -24,6 +24,7 @@ const (
 // The kinds of locks in requests.
 const (
 	kindMutex = "mutex"
+	kindPlain = "plain" // kazoo's alone
 	kindRead  = "read"
 	kindWrite = "write"
 )
