@@ -2,6 +2,7 @@ package zkserver
 
 import (
 	"bufio"
+	"context"
 	"net"
 	"os"
 	"os/exec"
@@ -23,6 +24,7 @@ func TestServerDiesWithItsStarter(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	defer context.AfterFunc(ctx, func() { out.Close() })() // whoever else may have it open
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
 		t.Errorf("read the server's address: %v", err)

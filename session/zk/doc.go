@@ -43,11 +43,12 @@
 // The data of an entry are a line, which begins with "fairlead", and the value of the
 // claim; an election's proposal is the value. GUID is the claim's ID.
 //
-// These are the names of Curator: its InterProcessMutex and InterProcessReadWriteLock
-// and we exclude one another, and so do zk.Lock of go-zookeeper and, if it is told to,
-// kazoo's Lock; docs/interop.md has the details. Any node with a session and a number at
-// its end counts, whoever made it; one of no known kind as exclusive. A node without a
-// session, or without a number, is ignored, with a warning.
+// These are the names of Curator. Its InterProcessMutex and our mutexes and elections
+// exclude one another, and so do its InterProcessReadWriteLock and our rwmutex; zk.Lock of
+// go-zookeeper and all of ours; kazoo's Lock, if it is told to, and our mutexes and
+// elections. docs/interop.md has the details. Any node with a session and a number at its
+// end counts, whoever made it; one of no known kind as exclusive. A node without a session,
+// or without a number, is ignored, with a warning.
 //
 // # Algorithm
 //
@@ -89,8 +90,8 @@
 //   - A session that has expired takes its entries with it in one step, and nothing can
 //     be written under it any more.
 //   - A wait costs one watch. A release wakes one waiter.
-//   - A server that is frozen, or cut off from the leader, is given up for another within a
-//     third of the timeout.
+//   - A server that is frozen, or cut off from the leader, is given up for another within half
+//     of the timeout.
 //
 // # Not guaranteed
 //
@@ -103,6 +104,8 @@
 //     refused.
 //   - A request larger than the server's jute.maxbuffer, 1 MB unless configured, ends the
 //     connection without a word; the error says that it may be that.
+//   - The server does not remove a container that never had an entry: a crash between the
+//     making of the two may leave one, without data.
 //   - Listing a queue costs time and bytes in proportion to its length: about 60 bytes an
 //     entry.
 package zk

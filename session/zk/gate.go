@@ -56,7 +56,11 @@ func (g *gate) dial(network, addr string, timeout time.Duration) (net.Conn, erro
 		return nil, errors.Join(errShut, c.Close())
 	}
 	g.conn = c
-	return &greeting{Conn: c, g: g}, nil
+	next := &greeting{Conn: c, g: g}
+	if g.id != 0 {
+		next.rewatched = make(chan struct{})
+	}
+	return next, nil
 }
 
 // shut ends the present connection, and lets no other be made.
@@ -140,20 +144,35 @@ func (g *gate) greet(frame []byte) {
 // A greeting is a connection of which the first answer is read.
 //
 // The library reads, for the watches that it sets again, what it writes with each
-// answer, and has no lock for it. So here what was sent comes before what is received.
+// answer, and has no lock for it. So here what was sent comes before what is received,
+// and on a connection that replaces another, nothing is received before the watches
+// are set: requests that were waiting to be sent may be ahead of that.
 type greeting struct {
 	net.Conn
 	g     *gate
 	seen  []byte
 	done  bool
 	order sync.Mutex
+
+	rewatched chan struct{} // closed when watches were set, or there seem to be none; nil on the first connection
+	once      sync.Once
 }
 
 func (c *greeting) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
 	c.order.Lock()
 	defer c.order.Unlock()
+	if c.done && len(p) >= 12 && binary.BigEndian.Uint32(p[8:]) == setWatchesOp {
+		c.receive()
+	}
 	return n, err
+}
+
+// receive lets answers through.
+func (c *greeting) receive() {
+	if c.rewatched != nil {
+		c.once.Do(func() { close(c.rewatched) })
+	}
 }
 
 // SetReadDeadline bounds the wait for the first answer by a third of the session's
@@ -172,6 +191,9 @@ func (c *greeting) SetReadDeadline(t time.Time) error {
 
 func (c *greeting) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
+	if c.done && c.rewatched != nil {
+		<-c.rewatched
+	}
 	c.order.Lock()
 	defer c.order.Unlock()
 	if c.done {
@@ -184,6 +206,7 @@ func (c *greeting) Read(p []byte) (int, error) {
 	if size := frameSize(c.seen); size >= 0 && len(c.seen) >= 4+size {
 		c.g.greet(c.seen[4 : 4+size])
 		c.done, c.seen = true, nil
+		time.AfterFunc(settleTime, c.receive)
 	}
 	return n, err
 }
@@ -231,7 +254,10 @@ func connectRequest(id int64, passwd []byte, timeout time.Duration) []byte {
 	return frame(append(b, passwd...))
 }
 
-const closeOp = -11
+const (
+	closeOp      = -11
+	setWatchesOp = 101
+)
 
 func closeRequest() []byte {
 	op := int32(closeOp)

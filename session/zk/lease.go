@@ -114,7 +114,7 @@ func (l *lease) Lag() time.Duration { return l.ttl/4 + 50*time.Millisecond }
 // nobody renews it, the connection is dropped for as long as the session needs to
 // expire.
 func (l *lease) Renew(ctx context.Context) error {
-	err := l.c.prompt(ctx, l.ttl/3, l.c.sync)
+	err := l.c.prompt(ctx, l.ttl/4, l.c.sync)
 	if err == nil {
 		l.idle.Reset(l.ttl)
 	}

@@ -34,7 +34,6 @@ const (
 // A place is where contenders meet: a server or an ensemble, and one peer of each
 // kind there, which tests share on paths of their own.
 type place struct {
-	name    string
 	servers string
 	admin   *gozk.Conn
 	curator *zkpeer.Curator
@@ -43,26 +42,31 @@ type place struct {
 }
 
 var (
-	places  []*place
+	places  = map[string]*place{} // by name
 	classes zkpeer.Classes
 )
 
 func TestMain(m *testing.M) {
 	code, err := run(m)
-	for range 10 { // the client library's last goroutines take a second to end
-		if err != nil || code != 0 {
-			break
-		}
-		if leak := goleak.Find(); leak == nil {
-			os.Exit(0)
-		} else {
-			fmt.Fprintln(os.Stderr, leak)
-		}
+	if err == nil && code == 0 {
+		err = leak()
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
+		code = 1
 	}
-	os.Exit(max(code, 1))
+	os.Exit(code)
+}
+
+// leak finds goroutines that do not end. The client library's last ones take some
+// seconds.
+func leak() (err error) {
+	for range 10 {
+		if err = goleak.Find(); err == nil {
+			break
+		}
+	}
+	return err
 }
 
 func run(m *testing.M) (int, error) {
@@ -90,8 +94,8 @@ func run(m *testing.M) (int, error) {
 		}
 	}()
 	for name, servers := range map[string]string{"standalone": one.Addr(), "ensemble": three.ConnectString()} {
-		p := &place{name: name, servers: servers}
-		places = append(places, p)
+		p := &place{servers: servers}
+		places[name] = p
 		if err := p.settle(); err != nil {
 			return 0, err
 		}
@@ -141,14 +145,22 @@ type silent struct{}
 
 func (silent) Printf(string, ...any) {}
 
-// everywhere runs a test at each place.
+// everywhere runs a test at each place, beside the other tests.
 func everywhere(t *testing.T, f func(t *testing.T, p *place)) {
-	for _, p := range places {
-		t.Run(p.name, func(t *testing.T) {
+	t.Parallel()
+	for name, p := range places {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f(t, p)
 		})
 	}
+}
+
+// somewhere runs a test at the single server only: what depends on the libraries
+// alone, and what takes long.
+func somewhere(t *testing.T, f func(t *testing.T, p *place)) {
+	t.Parallel()
+	f(t, places["standalone"])
 }
 
 // nameFor is a name that is its own path, less the slash.
@@ -166,7 +178,13 @@ func bounded(t *testing.T) context.Context {
 // open opens a session of ours.
 func (p *place) open(t *testing.T, identity string) *session.Session {
 	t.Helper()
-	s, err := session.Open(bounded(t), "zk://"+p.servers, &session.Options{Identity: identity, TTL: ttl, Logger: quiet})
+	return p.openAt(t, "", identity)
+}
+
+// openAt is open with a chroot.
+func (p *place) openAt(t *testing.T, chroot, identity string) *session.Session {
+	t.Helper()
+	s, err := session.Open(bounded(t), "zk://"+p.servers+chroot, &session.Options{Identity: identity, TTL: ttl, Logger: quiet})
 	if err != nil {
 		t.Fatal(err)
 	}

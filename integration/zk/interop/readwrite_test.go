@@ -64,7 +64,9 @@ func TestWritersOfBothWaitForReadersOfTheOther(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		reads.pending(t) // what a downgrade is, Curator does not know
+		// What a downgrade is, Curator does not know.
+		reads.pending(t)
+		refused(t, p.curator.Reader(), name)
 		if err := r.Release(ctx); err != nil {
 			t.Fatal(err)
 		}
