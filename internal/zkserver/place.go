@@ -73,11 +73,13 @@ func (p *place) reserve(c *Config, reserve reserver) error {
 	return nil
 }
 
-// leave gives back what make and reserve got, which may be only a part.
+// leave gives back what make and reserve got, which may be only a part. Once: what was
+// given back belongs to others.
 func (p *place) leave() {
-	for _, q := range []port{p.client, p.secure, p.quorum, p.elect} {
+	for _, q := range []*port{&p.client, &p.secure, &p.quorum, &p.elect} {
 		if q.free != nil {
 			q.free()
+			q.free = nil
 		}
 	}
 	if p.temp {

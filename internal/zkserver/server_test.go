@@ -202,3 +202,24 @@ func TestOptionsReachTheServer(t *testing.T) {
 		t.Error("the server takes a request of 5000 bytes with jute.maxbuffer=4096")
 	}
 }
+
+// A port that is given back twice takes away whatever has got its descriptor meanwhile.
+func TestCloseGivesPortsBackOnce(t *testing.T) {
+	t.Parallel()
+	c := quick()
+	freed := 0
+	servers, err := launch(&c, 0, func() (port, error) {
+		p, err := reserve()
+		free := p.free
+		p.free = func() { freed++; free() }
+		return p, err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	servers[0].Close()
+	servers[0].Close()
+	if freed != 1 {
+		t.Errorf("the port was given back %d times", freed)
+	}
+}
