@@ -239,7 +239,8 @@ func (s *Server) act(what string, do func(*process) error) error {
 
 // Close ends the server, with SIGTERM and if that is not enough with SIGKILL,
 // waits until it is gone, gives its ports back, and removes a temporary
-// directory. No other method may be called at the same time or later.
+// directory. No other method may be called at the same time or later; a second Close
+// does nothing.
 func (s *Server) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -19,7 +19,8 @@ type Store interface {
 	Grant(ctx context.Context, spec Spec) (Lease, time.Time, error)
 
 	// Read returns a queue, with its first n entries; n = 0 means all. It is
-	// linearizable.
+	// linearizable. Whoever joined under an earlier limit than it shows, and is
+	// still there, is among the entries.
 	Read(ctx context.Context, name string, n int) (Queue, error)
 
 	// Watch calls f with the queue, at once and then after each change of its

@@ -149,6 +149,13 @@ func (c *conn) state() (connected bool, changed <-chan struct{}) {
 	return c.connected, c.changed
 }
 
+// event counts up whenever there is a connection, or none any more.
+func (c *conn) event() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.events
+}
+
 // connection records whether there is one. On one that replaces another, the library
 // is given the time to set its watches again before anything else is sent: as of when
 // they are set depends on what has been received by then.
@@ -249,10 +256,7 @@ func (c *conn) read(ctx context.Context, path string) (node, error) {
 // get reads a node; the error is zk.ErrNoNode if it is not there. Where reading is
 // not allowed, the data are missing.
 func (c *conn) get(ctx context.Context, path string) (node, error) {
-	n, err := call(ctx, c, func() (node, error) {
-		data, stat, err := c.Get(path)
-		return node{data, stat}, err
-	})
+	n, err := c.read(ctx, path)
 	if errors.Is(err, zk.ErrNoAuth) {
 		return c.exists(ctx, path)
 	}

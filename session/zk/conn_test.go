@@ -2,10 +2,13 @@ package zk
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 
 	gozk "github.com/go-zookeeper/zk"
+
+	"github.com/fairlead-go/fairlead/session/driver"
 )
 
 // unreadable is a connection to a server on which a node may not be read, and is
@@ -38,4 +41,34 @@ func TestNodeThatMayNotBeReadAndIsGoneIsAnError(t *testing.T) {
 	if n, _, err := c.getW(ctx, "/q/node"); err == nil {
 		t.Errorf("getW returned %+v", n)
 	}
+}
+
+// A meddler does something once, when somebody has listed a queue.
+type meddler struct {
+	keeper
+	dir  string
+	once sync.Once
+	act  func()
+}
+
+func (m *meddler) Children(path string) ([]string, *gozk.Stat, error) {
+	names, stat, err := m.keeper.Children(path)
+	if path == m.dir {
+		m.once.Do(m.act)
+	}
+	return names, stat, err
+}
+
+// ReadWhile reads a queue, and has something happen when its entries have been listed.
+func ReadWhile(ctx context.Context, st driver.Store, name string, act func()) (driver.Queue, error) {
+	s := st.(*store)
+	c, err := s.reading(ctx)
+	if err != nil {
+		return driver.Queue{}, err
+	}
+	own := &conn{
+		keeper: &meddler{keeper: c.keeper, dir: s.queueDir(name), act: act},
+		gone:   make(chan struct{}), watches: newWatches(), connected: true, changed: make(chan struct{}),
+	}
+	return s.readQueue(ctx, own, name, 0)
 }

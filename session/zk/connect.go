@@ -73,7 +73,10 @@ func OpenWith(ctx context.Context, u *url.URL, opts *session.Options, dial Diale
 	return connect(ctx, cfg, opts)
 }
 
-// NewSession opens a session with what a URL cannot say. In ZooKeeper a session is a
+// NewSession opens a session with what a URL cannot say. It blocks until the session has
+// begun, and ends otherwise with ctx, or after 10 s if that has no deadline; at once with
+// an error about cfg, TLS or permissions; or when no server answers, with an error that
+// names them. A session of which nobody was told, as the reply was lost, expires. In ZooKeeper a session is a
 // connection, and one that expires takes all its nodes along: so sessions of ours are
 // never on a connection that the program uses itself.
 func NewSession(ctx context.Context, cfg Config, opts *session.Options) (*session.Session, error) {

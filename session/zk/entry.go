@@ -59,6 +59,7 @@ func (l *lease) viewOf(ctx context.Context, me driver.Entry, list listing, watch
 // read: see isNext. It is a second watch, so it is set only where the queue changes hands
 // all the time.
 func (l *lease) watchOwn(me driver.Entry, only string) {
+	event := l.c.event()
 	n, w, err := l.c.existsW(l.c.life, me.Key)
 	if err != nil || n.stat == nil {
 		return
@@ -66,7 +67,7 @@ func (l *lease) watchOwn(me driver.Entry, only string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if c, ok := l.claims[me.ID]; ok {
-		c.only, c.own = l.s.queueDir(me.Name)+"/"+only, w
+		c.only, c.own, c.event = l.s.queueDir(me.Name)+"/"+only, w, event
 	}
 }
 

@@ -21,7 +21,6 @@ type lease struct {
 	s        *store
 	c        *conn
 	id       string
-	session  int64
 	ttl      time.Duration
 	identity string
 	epoch    atomic.Int32
@@ -39,7 +38,8 @@ type claimed struct {
 	path    string // "" until the entry is known to have been made
 	token   uint64
 	only    string // the only entry ahead, when that was looked for last
-	own     *watch // on the entry, set before that; nil if there is none
+	own     *watch // on the entry; nil if there is none
+	event   int    // the latest of the connection before that was set
 }
 
 // Grant implements driver.Store.
@@ -56,7 +56,7 @@ func (s *store) Grant(ctx context.Context, spec driver.Spec) (driver.Lease, time
 	}
 	id, _, ttl := c.session()
 	l := &lease{
-		s: s, c: c, id: leaseID(id), session: id, ttl: ttl, identity: spec.Identity,
+		s: s, c: c, id: leaseID(id), ttl: ttl, identity: spec.Identity,
 		claims: map[string]*claimed{}, left: map[string]time.Time{},
 	}
 	l.idle = time.AfterFunc(ttl, func() {
@@ -65,12 +65,12 @@ func (s *store) Grant(ctx context.Context, spec driver.Spec) (driver.Lease, time
 	})
 	context.AfterFunc(c.life, func() { l.idle.Stop() })
 	if err := l.settle(ctx); err != nil {
-		go func() {
+		s.work.Go(func() {
 			ctx, cancel := context.WithTimeout(s.ctx, ttl)
 			defer cancel()
 			_ = l.Revoke(ctx)
 			s.forget(c)
-		}()
+		})
 		return nil, time.Time{}, l.failed(ctx, op, err)
 	}
 	s.learn(l.id, l.identity)
@@ -139,8 +139,8 @@ func (l *lease) Check(ctx context.Context) error {
 // connection was being made may have been left without a word.
 func (l *lease) Watch(ctx context.Context) error {
 	const op = "watch the session"
-	soon := min(l.ttl/6, time.Second)
-	for limit := soon; ; {
+	first := min(l.ttl/6, time.Second)
+	for limit := first; ; {
 		var n node
 		var w *watch
 		err := l.c.prompt(ctx, limit, func(ctx context.Context) (err error) {
@@ -151,7 +151,7 @@ func (l *lease) Watch(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", op, driver.ErrLeaseGone)
 		}
 		if err == nil {
-			limit = soon
+			limit = first
 			err = l.listen(ctx, w)
 		}
 		if isLoss(err) {
@@ -249,11 +249,8 @@ func (l *lease) Entries(ctx context.Context) ([]driver.Entry, error) {
 			return nil, l.failed(ctx, op, err)
 		}
 		for _, p := range l.s.places(name, list.names) {
-			if p.id == "" {
-				continue
-			}
-			path := l.s.queueDir(name) + "/" + p.name
 			if l.knows(p.id) {
+				path := l.s.queueDir(name) + "/" + p.name
 				entries = append(entries, driver.Entry{Name: name, Key: path, ID: p.id, Lease: l.id, Mode: p.mode})
 			}
 		}

@@ -89,7 +89,7 @@ func (l *lease) ensureLimit(ctx context.Context, c driver.Claim) error {
 		if err != nil {
 			return err
 		}
-		q, err := l.s.readQueue(ctx, l.c, c.Name, 1)
+		q, err := l.s.readEntries(ctx, l.c, c.Name, 1)
 		switch {
 		case err != nil:
 			return err
@@ -170,7 +170,7 @@ func (s *store) tidy(ctx context.Context, c *conn, name string) error {
 		}
 		var q driver.Queue
 		if err == nil {
-			q, err = s.readQueue(ctx, c, name, 1)
+			q, err = s.readEntries(ctx, c, name, 1)
 		}
 		if err != nil || len(q.Entries) > 0 {
 			return err

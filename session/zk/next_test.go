@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/fairlead-go/fairlead/session/driver"
+	"github.com/fairlead-go/fairlead/session/drivertest"
 	"github.com/fairlead-go/fairlead/session/zk"
 )
 
@@ -80,5 +81,66 @@ func TestWhoIsNotNextLooksAgain(t *testing.T) {
 	a.leave(second.Me)
 	if v := over(t, end); len(v.Ahead) != 1 {
 		t.Errorf("ahead are %v, want the holder", tokens(v.Ahead))
+	}
+}
+
+// Who shrinks a limit relies on it: all who joined before the flag was set, and so do not
+// stamp their entries, are in a queue that is read with the flag.
+func TestQueueReadWithTheFlagHasAllWhoJoinedBefore(t *testing.T) {
+	t.Parallel()
+	a := enter(t, nil)
+	permit := func() driver.View {
+		c := claim("q")
+		c.Kind, c.Mode, c.Value, c.Limit, c.Private = "semaphore", driver.Permit, "1", 3, true
+		v, err := a.Join(bounded(t), c)
+		if err != nil {
+			t.Error(err)
+		}
+		return v
+	}
+	permit()
+	var newcomer driver.View
+	q, err := zk.ReadWhile(bounded(t), a.store, "q", func() {
+		newcomer = permit()
+		if err := a.store.SetLimit(bounded(t), "q", newcomer.Limit, driver.Limit{N: 3, Stamp: true}); err != nil {
+			t.Error(err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !q.Limit.Stamp || len(q.Entries) != 2 || q.Entries[1].Token != newcomer.Me.Token {
+		t.Errorf("the queue was read as %v with limit %+v, want the newcomer %d with the flag", tokens(q.Entries), q.Limit, newcomer.Me.Token)
+	}
+}
+
+// What happened during an outage is told in any order.
+func TestWhoIsNextAndWasRemovedDuringAnOutageHasNoTurn(t *testing.T) {
+	t.Parallel()
+	link := &drivertest.Link{}
+	a, b := enter(t, nil), enter(t, link)
+	h := byHand(t, server.Addr(), "")
+	for range 8 {
+		first := a.join("q")
+		me := b.back("q")
+		end := b.wait(me)
+		link.Freeze()
+		for _, key := range []string{me.Me.Key, first.Me.Key} {
+			if err := h.Delete(key, -1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		link.Cut()
+		link.Heal()
+		select {
+		case w := <-end:
+			if !errors.Is(w.err, driver.ErrEntryGone) {
+				t.Fatalf("Wait of an entry that was removed returned %+v, %v, want ErrEntryGone", w.view, w.err)
+			}
+		case <-time.After(patience):
+			t.Fatal("still waiting")
+		}
+		a.leave(first.Me)
+		b.leave(me.Me)
 	}
 }

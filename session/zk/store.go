@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"net"
 	"slices"
@@ -63,14 +64,15 @@ func (s *store) Close() error {
 	s.cancel()
 	defer s.work.Wait()
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.reader != nil {
-		s.reader.Close() // says so to the server, unless that does not answer for a second
+	reader, conns := s.reader, slices.Collect(maps.Keys(s.conns))
+	clear(s.conns)
+	s.mu.Unlock()
+	if reader != nil {
+		reader.Close() // says so to the server, unless that does not answer for a second
 	}
-	for c := range s.conns {
+	for _, c := range conns {
 		c.stop()
 	}
-	clear(s.conns)
 	return nil
 }
 
@@ -195,9 +197,27 @@ func (s *store) Read(ctx context.Context, name string, n int) (driver.Queue, err
 	return q, nil
 }
 
-// readQueue reads the first n entries of a queue, all if n is 0, and then its limit.
-// The order matters: see view.
+// readQueue reads the first n entries of a queue, all if n is 0, and its limit, which
+// is the same before and after the entries are read: who changes it has to know all who
+// joined under it.
 func (s *store) readQueue(ctx context.Context, c *conn, name string, n int) (driver.Queue, error) {
+	q, err := s.readEntries(ctx, c, name, n)
+	for err == nil && len(q.Entries) > 0 && q.Entries[0].Mode == driver.Permit {
+		var before driver.Limit
+		if before, err = s.readLimit(ctx, c, name); err != nil {
+			break
+		}
+		if before == q.Limit { // and was it, when the entries were read
+			return q, nil
+		}
+		q, err = s.readEntries(ctx, c, name, n)
+		q.Limit = before
+	}
+	return q, err
+}
+
+// readEntries is readQueue without the limit.
+func (s *store) readEntries(ctx context.Context, c *conn, name string, n int) (driver.Queue, error) {
 	q := driver.Queue{Name: name}
 	l, err := c.children(ctx, s.queueDir(name))
 	if errors.Is(err, zk.ErrNoNode) {
@@ -222,9 +242,6 @@ func (s *store) readQueue(ctx context.Context, c *conn, name string, n int) (dri
 		}
 	} else if q.Entries, err = s.entries(ctx, c, name, places); err != nil {
 		return q, err
-	}
-	if len(q.Entries) > 0 && q.Entries[0].Mode == driver.Permit {
-		q.Limit, err = s.readLimit(ctx, c, name)
 	}
 	return q, err
 }

@@ -13,9 +13,8 @@ import (
 )
 
 // Wait implements driver.Lease. It watches each of the obstacles: first it sets the
-// watches, then it sees whether all are still there, and only then it waits. The
-// library sets watches again after a reconnection, and the server tells what has
-// happened meanwhile.
+// watches, then it sees whether all are still there, and only then it waits. After a
+// reconnection all watches count as fired.
 func (l *lease) Wait(ctx context.Context, v driver.View, on driver.Obstacles) (driver.View, error) {
 	op := "wait in queue " + quoted(v.Me.Name)
 	for {
@@ -110,10 +109,11 @@ func anyFires(ctx context.Context, c *conn, ws []*watch) error {
 
 // isNext tells that nobody is left ahead of an entry now that its only obstacle has
 // left: there was no other one ahead. The entry itself is there, or its watch would have
-// fired before the obstacle's: events come in the order in which things happen.
+// fired before the obstacle's: events come in the order in which things happen, on one
+// connection. On the next, what happened between is told in any order.
 func (l *lease) isNext(me driver.Entry, on driver.Obstacles) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c, ok := l.claims[me.ID]
-	return ok && c.own != nil && !c.own.hasFired() && len(on.Entries) == 1 && on.Entries[0].Key == c.only
+	return ok && c.own != nil && !c.own.hasFired() && c.event == l.c.event() && len(on.Entries) == 1 && on.Entries[0].Key == c.only
 }

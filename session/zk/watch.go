@@ -139,14 +139,13 @@ func (c *conn) getW(ctx context.Context, path string) (node, *watch, error) {
 	if n, w, ok := c.watches.seen(path); ok {
 		return n, w, ctx.Err()
 	}
-	n, w, err := watched(ctx, c, target{path, false}, func() (node, error) {
+	return watched(ctx, c, target{path, false}, func() (node, error) {
 		data, stat, err := c.Get(path)
 		return node{data, stat}, err
 	}, func() (node, error) {
 		data, stat, _, err := c.GetW(path)
 		return node{data, stat}, err
 	})
-	return n, w, err
 }
 
 // getAndWatch is get, and leaves a watch for whoever is going to ask for it.
