@@ -4,9 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"strings"
 	"time"
+
+	"github.com/fairlead-go/fairlead/internal/process"
 )
 
 // The roles that Mode tells.
@@ -32,16 +33,16 @@ func (s *Server) Command(ctx context.Context, word string) (string, error) {
 }
 
 func (s *Server) ask(ctx context.Context, word string) (string, error) {
-	conn, err := dial(ctx, s.Addr())
+	conn, err := process.Dial(ctx, s.Addr())
 	if err != nil {
 		return "", err
 	}
 	defer conn.Close()
 	if _, err := io.WriteString(conn, word); err != nil {
-		return "", conn.explain(err)
+		return "", conn.Explain(err)
 	}
 	answer, err := io.ReadAll(conn)
-	return string(answer), conn.explain(err)
+	return string(answer), conn.Explain(err)
 }
 
 // Mode asks the server for its role: Standalone, Leader or Follower. It fails
@@ -64,33 +65,4 @@ func (s *Server) askMode(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	return s.Mode(ctx)
-}
-
-// A conn is a connection for as long as its context is not done.
-type conn struct {
-	net.Conn
-	ctx  context.Context
-	stop func() bool
-}
-
-func dial(ctx context.Context, addr string) (*conn, error) {
-	c, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
-	if err != nil {
-		return nil, err
-	}
-	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
-	return &conn{Conn: c, ctx: ctx, stop: stop}, nil
-}
-
-// explain says that the context is the reason, where it is.
-func (c *conn) explain(err error) error {
-	if err != nil && c.ctx.Err() != nil {
-		return context.Cause(c.ctx)
-	}
-	return err
-}
-
-func (c *conn) Close() error {
-	c.stop()
-	return c.Conn.Close()
 }

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/fairlead-go/fairlead/internal/process"
 )
 
 const (
@@ -74,13 +76,13 @@ func (c *Config) write(p *place, all []*place) error {
 	lines := c.lines()
 	lines["dataDir"] = data
 	if all == nil {
-		lines["clientPort"] = strconv.Itoa(p.client.number)
-		lines["clientPortAddress"] = loopback
+		lines["clientPort"] = strconv.Itoa(p.client.Number)
+		lines["clientPortAddress"] = process.Loopback
 	} else {
 		lines["initLimit"] = "10"
 		lines["syncLimit"] = "4"
 		for _, q := range all {
-			lines["server."+strconv.Itoa(q.id)] = fmt.Sprintf("%s:%d:%d;%s", loopback, q.quorum.number, q.elect.number, q.client.addr())
+			lines["server."+strconv.Itoa(q.id)] = fmt.Sprintf("%s:%d:%d;%s", process.Loopback, q.quorum.Number, q.elect.Number, q.client.Addr())
 		}
 		if err := os.WriteFile(filepath.Join(data, "myid"), []byte(strconv.Itoa(p.id)), 0o600); err != nil {
 			return err
@@ -156,8 +158,8 @@ func (t *TLS) write(p *place, lines map[string]string) error {
 		auth = "need"
 	}
 	maps.Copy(lines, map[string]string{
-		"secureClientPort":        strconv.Itoa(p.secure.number),
-		"secureClientPortAddress": loopback,
+		"secureClientPort":        strconv.Itoa(p.secure.Number),
+		"secureClientPortAddress": process.Loopback,
 		"serverCnxnFactory":       "org.apache.zookeeper.server.NettyServerCnxnFactory",
 		"ssl.keyStore.location":   file,
 		"ssl.keyStore.type":       "PEM",

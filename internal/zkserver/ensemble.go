@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/fairlead-go/fairlead/internal/process"
 )
 
 // An Ensemble is several servers that elect a leader among themselves.
@@ -21,7 +23,7 @@ func StartEnsemble(n int, c Config) (*Ensemble, error) {
 	if n < 2 {
 		return nil, fmt.Errorf("start an ensemble: %d servers are none", n)
 	}
-	servers, err := launch(&c, n, reserve)
+	servers, err := launch(&c, n, process.Reserve)
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +59,7 @@ func (e *Ensemble) Followers(ctx context.Context) ([]*Server, error) {
 }
 
 func (e *Ensemble) roles(ctx context.Context) (leader *Server, followers []*Server, err error) {
-	tick := time.NewTicker(pollInterval)
+	tick := time.NewTicker(process.Poll)
 	defer tick.Stop()
 	for {
 		by, err := e.ask(ctx)

@@ -113,7 +113,7 @@ func TestEnsemblesSideBySideAreGoneAfterClose(t *testing.T) {
 	for _, e := range []*Ensemble{one, two} {
 		e.Close()
 		for _, s := range e.Servers() {
-			if s.process.running() {
+			if s.child.Running() {
 				t.Errorf("%s runs after Close", s.Addr())
 			}
 			if _, err := os.Stat(s.Dir()); !errors.Is(err, os.ErrNotExist) {

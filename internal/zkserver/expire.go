@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/fairlead-go/fairlead/internal/process"
 )
 
 const (
@@ -40,7 +42,7 @@ var (
 // The session belongs to the connection that was made last. So its client may
 // take it back in between; Expire tries again then, until ctx is done.
 func Expire(ctx context.Context, addr string, id int64, password []byte) error {
-	tick := time.NewTicker(pollInterval)
+	tick := time.NewTicker(process.Poll)
 	defer tick.Stop()
 	for existed := false; ; {
 		accepted, err := closeSession(ctx, addr, id, password)
@@ -63,18 +65,18 @@ func Expire(ctx context.Context, addr string, id int64, password []byte) error {
 // requests go out at once, to leave the session's client little time to take it
 // back; the server reads the second one only after it has accepted the first.
 func closeSession(ctx context.Context, addr string, id int64, password []byte) (accepted bool, err error) {
-	conn, err := dial(ctx, addr)
+	conn, err := process.Dial(ctx, addr)
 	if err != nil {
 		return false, err
 	}
 	defer conn.Close()
 	if _, err := conn.Write(append(connectRequest(id, password), closeRequest()...)); err != nil {
-		return false, conn.explain(fmt.Errorf("%w: %w", errTaken, err))
+		return false, conn.Explain(fmt.Errorf("%w: %w", errTaken, err))
 	}
 	if err := readConnected(conn, id); err != nil {
-		return false, conn.explain(err)
+		return false, conn.Explain(err)
 	}
-	return true, conn.explain(readClosed(conn))
+	return true, conn.Explain(readClosed(conn))
 }
 
 func connectRequest(id int64, password []byte) []byte {

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/fairlead-go/fairlead/internal/process"
 )
 
 func TestServerDiesWithItsStarter(t *testing.T) {
@@ -38,7 +40,7 @@ func TestServerDiesWithItsStarter(t *testing.T) {
 	}
 
 	addr := strings.TrimSpace(line)
-	tick := time.NewTicker(pollInterval)
+	tick := time.NewTicker(process.Poll)
 	defer tick.Stop()
 	for {
 		conn, err := net.Dial("tcp", addr)

@@ -1,42 +1,23 @@
 package zkserver
 
 import (
-	"errors"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
+
+	"github.com/fairlead-go/fairlead/internal/process"
 )
-
-const loopback = "127.0.0.1"
-
-// inUse is what the server's log has when a port is taken: Java's words.
-const inUse = "Address already in use"
-
-var errInUse = errors.New("a port that was chosen for it is in use")
 
 // A place is what a server shares with no other.
 type place struct {
 	id     int // from 1; 0 for a standalone server
 	dir    string
 	temp   bool // dir is to be removed
-	client port
-	secure port // only with TLS
-	quorum port // these two only in an ensemble
-	elect  port
+	client process.Port
+	secure process.Port // only with TLS
+	quorum process.Port // these two only in an ensemble
+	elect  process.Port
 }
-
-// A port of the loopback interface is ours until free is called.
-type port struct {
-	number int
-	free   func()
-}
-
-func (p port) addr() string { return net.JoinHostPort(loopback, strconv.Itoa(p.number)) }
-
-// A reserver chooses a port that nobody has. It is reserve, but in tests of what
-// happens when somebody has it nevertheless.
-type reserver func() (port, error)
 
 // make makes the directory.
 func (p *place) make(c *Config) (err error) {
@@ -56,8 +37,8 @@ func (p *place) make(c *Config) (err error) {
 }
 
 // reserve gets the ports that a server of the configuration needs here.
-func (p *place) reserve(c *Config, reserve reserver) error {
-	wanted := []*port{&p.client}
+func (p *place) reserve(c *Config, reserve process.Reserver) error {
+	wanted := []*process.Port{&p.client}
 	if c.TLS != nil {
 		wanted = append(wanted, &p.secure)
 	}
@@ -73,14 +54,10 @@ func (p *place) reserve(c *Config, reserve reserver) error {
 	return nil
 }
 
-// leave gives back what make and reserve got, which may be only a part. Once: what was
-// given back belongs to others.
+// leave gives back what make and reserve got, which may be only a part.
 func (p *place) leave() {
-	for _, q := range []*port{&p.client, &p.secure, &p.quorum, &p.elect} {
-		if q.free != nil {
-			q.free()
-			q.free = nil
-		}
+	for _, q := range []*process.Port{&p.client, &p.secure, &p.quorum, &p.elect} {
+		q.Free()
 	}
 	if p.temp {
 		_ = os.RemoveAll(p.dir) // nothing depends on it any more

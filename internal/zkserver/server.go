@@ -6,15 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"strings"
 	"sync"
 	"time"
+
+	"github.com/fairlead-go/fairlead/internal/process"
 )
 
 const (
 	startTimeout = 30 * time.Second
-	pollInterval = 20 * time.Millisecond
 
 	// handshakeTimeout is long for a handshake, but the first has the server load
 	// and compile much.
@@ -22,9 +21,6 @@ const (
 
 	// startAttempts bounds how often other ports are tried.
 	startAttempts = 5
-
-	// logShown is how much of a log is shown, from its end.
-	logShown = 8 << 10
 )
 
 // A Server is a ZooKeeper server, which may at times be dead. Its methods may
@@ -32,14 +28,12 @@ const (
 type Server struct {
 	config *Config
 	place  *place
-
-	mu      sync.Mutex
-	process *process // its current life, or its last; nil before the first
+	child  *process.Child
 }
 
 // Start starts a standalone server and waits until it answers.
 func Start(c Config) (*Server, error) {
-	servers, err := launch(&c, 0, reserve)
+	servers, err := launch(&c, 0, process.Reserve)
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +42,7 @@ func Start(c Config) (*Server, error) {
 
 // launch starts an ensemble of n servers, or for 0 a standalone one, and waits
 // until all answer.
-func launch(c *Config, n int, reserve reserver) ([]*Server, error) {
+func launch(c *Config, n int, reserve process.Reserver) ([]*Server, error) {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), startTimeout,
 		fmt.Errorf("not ready after %v", startTimeout))
 	defer cancel()
@@ -62,7 +56,7 @@ func launch(c *Config, n int, reserve reserver) ([]*Server, error) {
 			return servers, nil
 		}
 		closeAll(servers)
-		if !errors.Is(err, errInUse) {
+		if !errors.Is(err, process.ErrInUse) {
 			break
 		}
 	}
@@ -71,7 +65,7 @@ func launch(c *Config, n int, reserve reserver) ([]*Server, error) {
 
 // prepare makes servers that only have to be started. What it returns beside
 // an error is to be closed all the same.
-func prepare(c *Config, n int, reserve reserver) ([]*Server, error) {
+func prepare(c *Config, n int, reserve process.Reserver) ([]*Server, error) {
 	var servers []*Server
 	var places []*place
 	for i := range max(n, 1) {
@@ -80,10 +74,10 @@ func prepare(c *Config, n int, reserve reserver) ([]*Server, error) {
 			p.id = i + 1
 			places = append(places, p)
 		}
-		servers = append(servers, &Server{config: c, place: p})
 		if err := p.make(c); err != nil {
 			return servers, fmt.Errorf("make a directory for zookeeper: %w", err)
 		}
+		servers = append(servers, &Server{config: c, place: p, child: process.New("zookeeper", p.dir, p.log())})
 		if err := p.reserve(c, reserve); err != nil {
 			return servers, err
 		}
@@ -112,7 +106,7 @@ func closeAll(servers []*Server) {
 }
 
 // Addr is where clients connect, host:port.
-func (s *Server) Addr() string { return s.place.client.addr() }
+func (s *Server) Addr() string { return s.place.client.Addr() }
 
 // SecureAddr is where clients connect with TLS, host:port. It is empty when the
 // Config has no TLS.
@@ -120,7 +114,7 @@ func (s *Server) SecureAddr() string {
 	if s.config.TLS == nil {
 		return ""
 	}
-	return s.place.secure.addr()
+	return s.place.secure.Addr()
 }
 
 // Dir is where the server has its configuration, data and log.
@@ -128,44 +122,18 @@ func (s *Server) Dir() string { return s.place.dir }
 
 // Log returns what the server wrote last, in all its lives: some kilobytes. Once
 // a temporary directory is gone there is nothing.
-func (s *Server) Log() string { return s.logSince(0) }
-
-func (s *Server) logSince(offset int64) string {
-	text, err := os.ReadFile(s.place.log())
-	if err != nil || int64(len(text)) < offset {
-		return ""
-	}
-	text = text[offset:]
-	return string(text[max(0, len(text)-logShown):])
-}
+func (s *Server) Log() string { return s.child.Log() }
 
 // Restart starts the server again, on the same ports and with the same data,
 // and waits until it answers or ctx is done. In an ensemble a server answers
 // only as part of a majority: restart as many as that takes at the same time.
 // When Restart fails, the process is left as it is.
 func (s *Server) Restart(ctx context.Context) error {
-	p, err := s.spawn()
+	cmd, err := command(s.config, s.place)
 	if err != nil {
 		return fmt.Errorf("start zookeeper in %s: %w", s.place.dir, err)
 	}
-	tick := time.NewTicker(pollInterval)
-	defer tick.Stop()
-	for {
-		if s.answers(ctx) {
-			return nil
-		}
-		life := s.logSince(p.born)
-		if strings.Contains(life, inUse) {
-			return fmt.Errorf("start zookeeper in %s: %w\n%s", s.place.dir, errInUse, life)
-		}
-		select {
-		case <-p.ended:
-			return fmt.Errorf("start zookeeper in %s: %v\n%s", s.place.dir, p.cmd.ProcessState, s.logSince(p.born))
-		case <-ctx.Done():
-			return fmt.Errorf("start zookeeper in %s: %w\n%s", s.place.dir, context.Cause(ctx), life)
-		case <-tick.C:
-		}
-	}
+	return s.child.Start(ctx, cmd, s.answers)
 }
 
 // answers reports whether the server serves, on both ports if it has two: it
@@ -183,7 +151,7 @@ func (s *Server) answers(ctx context.Context) bool {
 func (s *Server) shakesHands(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
-	conn, err := dial(ctx, s.SecureAddr())
+	conn, err := process.Dial(ctx, s.SecureAddr())
 	if err != nil {
 		return false
 	}
@@ -194,58 +162,23 @@ func (s *Server) shakesHands(ctx context.Context) bool {
 	return err == nil || ok && op.Op == "remote error" // which is an alert
 }
 
-// spawn begins another life of the server.
-func (s *Server) spawn() (*process, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.process != nil && s.process.running() {
-		return nil, errors.New("it still runs")
-	}
-	cmd, err := command(s.config, s.place)
-	if err != nil {
-		return nil, err
-	}
-	p, err := spawn(cmd, s.place.log())
-	if err == nil {
-		s.process = p
-	}
-	return p, err
-}
-
 // Kill ends the server as a crash would, with SIGKILL, and waits until it is
 // gone. Kill and what follows fail when the server does not run.
-func (s *Server) Kill() error { return s.act("kill", (*process).kill) }
+func (s *Server) Kill() error { return s.child.Kill() }
 
 // Stop freezes the server with SIGSTOP, and returns when none of its threads
 // runs any more. Its connections stay, and the system goes on to accept new
 // ones in its name. Systems other than Linux cannot Stop.
-func (s *Server) Stop() error { return s.act("stop", (*process).stop) }
+func (s *Server) Stop() error { return s.child.Stop() }
 
 // Cont lets a stopped server run on.
-func (s *Server) Cont() error { return s.act("continue", (*process).cont) }
-
-func (s *Server) act(what string, do func(*process) error) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	err := os.ErrProcessDone
-	if s.process != nil && s.process.running() {
-		err = do(s.process)
-	}
-	if err != nil {
-		return fmt.Errorf("%s zookeeper in %s: %w", what, s.place.dir, err)
-	}
-	return nil
-}
+func (s *Server) Cont() error { return s.child.Cont() }
 
 // Close ends the server, with SIGTERM and if that is not enough with SIGKILL,
 // waits until it is gone, gives its ports back, and removes a temporary
 // directory. No other method may be called at the same time or later; a second Close
 // does nothing.
 func (s *Server) Close() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.process != nil {
-		s.process.end()
-	}
+	s.child.End()
 	s.place.leave()
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/fairlead-go/fairlead/internal/process"
 )
 
 // patience is a bound for what takes a moment, on a machine that is busy.
@@ -58,7 +60,7 @@ func TestStandaloneAnswersAndIsGoneAfterClose(t *testing.T) {
 		t.Errorf("SecureAddr() = %q without TLS", s.SecureAddr())
 	}
 	s.Close()
-	if s.process.running() {
+	if s.child.Running() {
 		t.Error("the process is there after Close")
 	}
 	if _, err := os.Stat(s.Dir()); !errors.Is(err, os.ErrNotExist) {
@@ -139,19 +141,19 @@ func TestStoppedServerIsSilentUntilCont(t *testing.T) {
 // A port that was free when it was chosen and is not when the server starts.
 func TestStartTriesOtherPorts(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", net.JoinHostPort(loopback, "0"))
+	l, err := net.Listen("tcp", net.JoinHostPort(process.Loopback, "0"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
 	taken := true
 	c := quick()
-	servers, err := launch(&c, 0, func() (port, error) {
+	servers, err := launch(&c, 0, func() (process.Port, error) {
 		if taken {
 			taken = false
-			return port{number: l.Addr().(*net.TCPAddr).Port}, nil
+			return process.Port{Number: l.Addr().(*net.TCPAddr).Port}, nil
 		}
-		return reserve()
+		return process.Reserve()
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -200,26 +202,5 @@ func TestOptionsReachTheServer(t *testing.T) {
 	conn.create(t, "/small", ephemeral)
 	if err := conn.tryCreate("/"+strings.Repeat("x", 5000), ephemeral); err == nil {
 		t.Error("the server takes a request of 5000 bytes with jute.maxbuffer=4096")
-	}
-}
-
-// A port that is given back twice takes away whatever has got its descriptor meanwhile.
-func TestCloseGivesPortsBackOnce(t *testing.T) {
-	t.Parallel()
-	c := quick()
-	freed := 0
-	servers, err := launch(&c, 0, func() (port, error) {
-		p, err := reserve()
-		free := p.free
-		p.free = func() { freed++; free() }
-		return p, err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	servers[0].Close()
-	servers[0].Close()
-	if freed != 1 {
-		t.Errorf("the port was given back %d times", freed)
 	}
 }

@@ -17,6 +17,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/fairlead-go/fairlead/internal/process"
 )
 
 // certify makes a certificate that signs itself, so that it is its own
@@ -32,7 +34,7 @@ func certify(t *testing.T, name string, key crypto.Signer) (cert, keyFile string
 		BasicConstraintsValid: true,
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		IPAddresses:           []net.IP{net.ParseIP(loopback)},
+		IPAddresses:           []net.IP{net.ParseIP(process.Loopback)},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {

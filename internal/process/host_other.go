@@ -1,6 +1,6 @@
 //go:build !linux
 
-package zkserver
+package process
 
 import (
 	"errors"
@@ -18,14 +18,14 @@ const (
 
 func dieWithUs(*exec.Cmd) {}
 
-// reserve finds a port that is free now.
-func reserve() (port, error) {
-	l, err := net.Listen("tcp4", net.JoinHostPort(loopback, "0"))
+// Reserve finds a port that is free now.
+func Reserve() (Port, error) {
+	l, err := net.Listen("tcp4", net.JoinHostPort(Loopback, "0"))
 	if err != nil {
-		return port{}, fmt.Errorf("choose a port: %w", err)
+		return Port{}, fmt.Errorf("choose a port: %w", err)
 	}
 	defer l.Close()
-	return port{number: l.Addr().(*net.TCPAddr).Port, free: func() {}}, nil
+	return Port{Number: l.Addr().(*net.TCPAddr).Port}, nil
 }
 
 func awaitStopped(int) error { return errors.ErrUnsupported }

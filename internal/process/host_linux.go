@@ -1,4 +1,4 @@
-package zkserver
+package process
 
 import (
 	"errors"
@@ -20,25 +20,27 @@ const (
 // dieWithUs has the kernel kill the command's process when the thread that
 // starts it is gone.
 func dieWithUs(cmd *exec.Cmd) {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 }
 
-// reserve binds a socket to a port that the system chooses, and never listens.
+// Reserve binds a socket to a port that the system chooses, and never listens.
 // Because this socket and the server's both have SO_REUSEADDR, the server may
 // listen on the port; who asks for any port is not given one that is bound.
-func reserve() (port, error) {
+func Reserve() (Port, error) {
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return port{}, fmt.Errorf("reserve a port: %w", err)
+		return Port{}, fmt.Errorf("reserve a port: %w", err)
 	}
 	number, err := bindAny(fd)
 	if err != nil {
 		syscall.Close(fd)
-		return port{}, fmt.Errorf("reserve a port: %w", err)
+		return Port{}, fmt.Errorf("reserve a port: %w", err)
 	}
-	return port{number: number, free: func() { syscall.Close(fd) }}, nil
+	return Port{Number: number, free: func() { syscall.Close(fd) }}, nil
 }
-
 func bindAny(fd int) (int, error) {
 	if err := syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1); err != nil {
 		return 0, err
