@@ -54,6 +54,11 @@ func under(path string, trees ...string) bool {
 	return false
 }
 
+// without returns the list without one of its elements.
+func without(list []string, one string) []string {
+	return slices.DeleteFunc(slices.Clone(list), func(s string) bool { return s == one })
+}
+
 // What a program links is decided by what it imports: neither other stores'
 // clients nor a server or a command line come with a lock.
 func TestImportsStayLight(t *testing.T) {
@@ -87,6 +92,17 @@ func TestImportsStayLight(t *testing.T) {
 	}
 }
 
+// Whoever keeps a register of tokens need not know of locks: fence is for receivers,
+// and needs the standard library alone.
+func TestFenceImportsNothing(t *testing.T) {
+	for _, dep := range list(t, true, module+"/fence") {
+		first, _, _ := strings.Cut(dep.ImportPath, "/")
+		if strings.Contains(first, ".") && dep.ImportPath != module+"/fence" {
+			t.Errorf("fence links %s", dep.ImportPath)
+		}
+	}
+}
+
 // Dependencies point one way: primitives -> watch -> session -> driver. A
 // backend imports session and driver, and only programs import a backend.
 func TestImportsPointOneWay(t *testing.T) {
@@ -109,6 +125,8 @@ func TestImportsPointOneWay(t *testing.T) {
 			return []string{driver, session}, true
 		case path == watch:
 			return []string{driver, session}, true
+		case path == module+"/fence": // see TestFenceImportsNothing
+			return nil, true
 		case under(tail, "/mutex", "/rwmutex", "/semaphore", "/election"):
 			return []string{driver, session, watch}, true
 		default:
