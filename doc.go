@@ -18,10 +18,15 @@
 //
 //   - [github.com/fairlead-go/fairlead/session/etcd]: etcd:// and etcds://.
 //   - [github.com/fairlead-go/fairlead/session/zk]: zk:// and zks://, ZooKeeper.
+//   - [github.com/fairlead-go/fairlead/session/redis]: redis:// and rediss://.
 //   - [github.com/fairlead-go/fairlead/session/memory]: memory://, in this process,
 //     also for tests, under virtual time as well.
 //   - [github.com/fairlead-go/fairlead/session/embed]: embed://, an etcd server in
 //     this process. Nobody links the server who does not import this.
+//
+// For those who receive what a holder writes:
+//
+//   - [github.com/fairlead-go/fairlead/fence]: registers that refuse old tokens.
 //
 // For those who write a further store:
 //

@@ -79,6 +79,7 @@ func TestImportsStayLight(t *testing.T) {
 		{[]string{"/mutex", "/rwmutex", "/semaphore", "/election", "/session/etcd"}, append([]string{zookeeper}, others...)},
 		{[]string{"/mutex", "/rwmutex", "/semaphore", "/election", "/session/zk"}, slices.Concat(etcd, others)},
 		{[]string{"/mutex", "/rwmutex", "/semaphore", "/election", "/session/memory"}, slices.Concat([]string{zookeeper}, etcd, others)},
+		{[]string{"/mutex", "/rwmutex", "/semaphore", "/election", "/session/redis"}, slices.Concat([]string{zookeeper}, etcd, without(others, "github.com/redis"))},
 	} {
 		var packages []string
 		for _, p := range program.imports {

@@ -22,6 +22,9 @@ type Form struct {
 	Scheme     string   // without TLS; with TLS it has an s behind it
 	Port       string   // where a host has none
 	Parameters []string // beside those that all have
+
+	// BarePassword allows a password without a user.
+	BarePassword bool
 }
 
 // A Target is what a URL says.
@@ -161,6 +164,8 @@ func (f Form) readUser(info *url.Userinfo, passwordFile string) (user, password 
 	switch {
 	case user == "" && password == "":
 		return "", "", nil
+	case user == "" && f.BarePassword:
+		return "", password, nil
 	case user == "":
 		return "", "", fmt.Errorf("there is a password but no user: the URL should look like %s://USER@HOST:PORT", f.Scheme)
 	case password == "":

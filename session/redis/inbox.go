@@ -1,0 +1,284 @@
+package redis
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/redis/rueidis"
+)
+
+// An inbox is the one connection on which a store is told things: what its entries
+// wait for, on a channel of its own, and that queues which somebody watches have
+// changed, on theirs. Messages are lost while it is down, so whoever listens is told
+// when it is up again, and looks.
+type inbox struct {
+	s       *store
+	channel string
+
+	mu        sync.Mutex
+	conn      rueidis.DedicatedClient // nil while there is none
+	err       error                   // why there is none
+	renewed   chan struct{}           // closed, and replaced, when the connection is up again
+	lost      chan struct{}           // of room 1: the server has ended a subscription
+	listeners map[string][]*listener  // by session or entry
+	observers map[string]*observers   // by channel
+}
+
+// A listener is told what comes for a session or an entry of it.
+type listener struct {
+	id    string
+	notes chan struct{} // of room 1: there are messages
+	mu    sync.Mutex
+	queue []string
+}
+
+// observers are those who watch one queue.
+type observers struct {
+	n       int
+	changed chan struct{} // closed, and replaced
+}
+
+func newInbox(s *store) *inbox {
+	return &inbox{
+		s: s, channel: s.prefix + "i:" + s.id, renewed: make(chan struct{}), lost: make(chan struct{}, 1),
+		listeners: map[string][]*listener{}, observers: map[string]*observers{},
+	}
+}
+
+// run keeps the connection up until the store is closed.
+func (b *inbox) run(ctx context.Context) {
+	pause := backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(5*time.Millisecond), backoff.WithMaxInterval(time.Second), backoff.WithMaxElapsedTime(0))
+	for ctx.Err() == nil {
+		down, err := b.connect(ctx)
+		b.note(err)
+		if err != nil {
+			sleep(ctx, pause.NextBackOff())
+			continue
+		}
+		pause.Reset()
+		select {
+		case <-down.closed:
+		case <-b.lost:
+			down.conn.Close()
+		case <-ctx.Done():
+		}
+		down.release()
+	}
+}
+
+// A downfall tells the end of a connection.
+type downfall struct {
+	conn    rueidis.DedicatedClient
+	closed  <-chan error
+	release func()
+}
+
+// connect subscribes to everything, and says so.
+func (b *inbox) connect(ctx context.Context) (downfall, error) {
+	conn, release := b.s.client.Dedicate()
+	closed := conn.SetPubSubHooks(rueidis.PubSubHooks{OnMessage: b.take, OnSubscription: b.confirm})
+	d := downfall{conn, closed, func() { b.drop(conn); release() }}
+	select {
+	case <-b.lost: // of the connection before
+	default:
+	}
+	b.mu.Lock()
+	channels := []string{b.channel}
+	for c := range b.observers {
+		channels = append(channels, c)
+	}
+	b.conn = conn // who begins to watch from here on subscribes by itself
+	b.mu.Unlock()
+	if err := b.subscribe(ctx, conn, channels...); err != nil {
+		conn.Close()
+		d.release()
+		return d, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	close(b.renewed)
+	b.renewed = make(chan struct{})
+	for _, o := range b.observers {
+		o.tell()
+	}
+	return d, nil
+}
+
+func (b *inbox) note(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.err = err
+}
+
+// trouble is why there is no connection, if there is a reason.
+func (b *inbox) trouble() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.err
+}
+
+func (b *inbox) drop(conn rueidis.DedicatedClient) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.conn == conn {
+		b.conn = nil
+	}
+}
+
+func (b *inbox) subscribe(ctx context.Context, conn rueidis.DedicatedClient, channels ...string) error {
+	ctx, cancel := context.WithTimeout(ctx, b.s.timeout)
+	defer cancel()
+	return conn.Do(ctx, conn.B().Ssubscribe().Channel(channels...).Build()).Error()
+}
+
+// take is called with each message, one after another, and must not block.
+func (b *inbox) take(m rueidis.PubSubMessage) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if m.Channel != b.channel {
+		if o := b.observers[m.Channel]; o != nil {
+			o.tell()
+		}
+		return
+	}
+	to, message, _ := strings.Cut(m.Message, " ")
+	for _, l := range b.listeners[to] {
+		l.put(message)
+	}
+}
+
+// confirm is called when a subscription has begun or ended. A cluster ends those whose
+// slot moves to another server.
+func (b *inbox) confirm(s rueidis.PubSubSubscription) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, observed := b.observers[s.Channel]
+	if s.Kind == "sunsubscribe" && (s.Channel == b.channel || observed) {
+		b.reconnect()
+	}
+}
+
+// reconnect has everything subscribed to anew.
+func (b *inbox) reconnect() {
+	select {
+	case b.lost <- struct{}{}:
+	default:
+	}
+}
+
+func (o *observers) tell() {
+	close(o.changed)
+	o.changed = make(chan struct{})
+}
+
+func (l *listener) put(message string) {
+	l.mu.Lock()
+	l.queue = append(l.queue, message)
+	l.mu.Unlock()
+	select {
+	case l.notes <- struct{}{}:
+	default:
+	}
+}
+
+// get takes the next message.
+func (l *listener) get() (string, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.queue) == 0 {
+		return "", false
+	}
+	m := l.queue[0]
+	l.queue = l.queue[1:]
+	return m, true
+}
+
+// listen makes a listener for an ID, until ignore.
+func (b *inbox) listen(id string) *listener {
+	l := &listener{id: id, notes: make(chan struct{}, 1)}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.listeners[id] = append(b.listeners[id], l)
+	return l
+}
+
+func (b *inbox) ignore(l *listener) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	rest := slices.DeleteFunc(b.listeners[l.id], func(x *listener) bool { return x == l })
+	if b.listeners[l.id] = rest; len(rest) == 0 {
+		delete(b.listeners, l.id)
+	}
+}
+
+// next returns a channel that is closed when messages may have been lost.
+func (b *inbox) next() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.renewed
+}
+
+// observe begins to watch a queue, and stops with the function that it returns. Until it
+// is sure that nothing is missed, which it is told of like of a change, it may take a
+// moment.
+func (b *inbox) observe(ctx context.Context, name string) (*observers, func()) {
+	channel := b.s.prefix + "c:" + name
+	b.mu.Lock()
+	o := b.observers[channel]
+	if o == nil {
+		o = &observers{changed: make(chan struct{})}
+		b.observers[channel] = o
+	}
+	o.n++
+	conn, first := b.conn, o.n == 1
+	b.mu.Unlock()
+	if first && conn != nil {
+		if b.subscribe(ctx, conn, channel) != nil {
+			b.reconnect()
+		}
+		b.mu.Lock()
+		o.tell() // those who came meanwhile
+		b.mu.Unlock()
+	}
+	return o, func() { b.leave(channel, o) }
+}
+
+// leave ends what observe began. Whoever begins to watch just then might lose the
+// subscription, and has everything subscribed to anew: see confirm.
+func (b *inbox) leave(channel string, o *observers) {
+	b.mu.Lock()
+	o.n--
+	last, conn := o.n == 0, b.conn
+	if last {
+		delete(b.observers, channel)
+	}
+	b.mu.Unlock()
+	if last && conn != nil {
+		b.s.background(func() {
+			ctx, cancel := context.WithTimeout(b.s.ctx, b.s.timeout)
+			defer cancel()
+			_ = conn.Do(ctx, conn.B().Sunsubscribe().Channel(channel).Build()).Error() // or it ends with the connection
+		})
+	}
+}
+
+// change returns a channel that is closed with the next change.
+func (b *inbox) change(o *observers) <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return o.changed
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}

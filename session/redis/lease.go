@@ -1,0 +1,229 @@
+package redis
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/fairlead-go/fairlead/session/driver"
+)
+
+// A lease is a key with an expiry. Every script that names it sees first whether it is
+// there, and whether the server is still the one, in the same run, that it was begun on.
+type lease struct {
+	s        *store
+	id       string
+	ttl      time.Duration
+	identity string
+	ear      *listener // for what concerns the lease itself
+
+	mu     sync.Mutex
+	claims map[string]*claimed // by ID
+}
+
+// A claimed is a claim that has an entry, or may have.
+type claimed struct {
+	name string
+	idle *waiting // nil while a Wait uses it
+}
+
+// Grant implements driver.Store. After a restart or a failover it waits until all that
+// was held has expired.
+func (s *store) Grant(ctx context.Context, spec driver.Spec) (driver.Lease, time.Time, error) {
+	const op = "begin a session"
+	ttl := spec.TTL.Round(time.Millisecond)
+	l := &lease{s: s, id: randomID(), ttl: ttl, identity: spec.Identity, claims: map[string]*claimed{}}
+	for said := false; ; said = true {
+		sent := time.Now()
+		known := s.known.Load()
+		r, err := s.runSafely(ctx, grantScript, l.id, milliseconds(ttl), spec.Identity, s.id, known.run, known.longest)
+		if err != nil {
+			return nil, time.Time{}, s.failed(ctx, op, err)
+		}
+		switch {
+		case r.status == "ok" && len(r.rest) == 2:
+			s.known.Store(&knowledge{r.rest[0], r.rest[1]})
+			l.ear = s.inbox.listen(l.id)
+			s.background(func() { s.sweep(s.ctx) }) // what it does not come to, a later one does
+			return l, sent, nil
+		case r.status == "quiet" && len(r.rest) == 2:
+			ms, _ := strconv.ParseInt(r.rest[0], 10, 64)
+			quiet := time.Duration(ms) * time.Millisecond
+			if !said && r.rest[1] == "0" {
+				s.logger.Warn("fairlead: Redis was restarted, or another server is the primary now: nothing is granted until all that was held has expired",
+					"server", s.where, "wait", quiet)
+			}
+			if sleep(ctx, quiet); ctx.Err() != nil {
+				return nil, time.Time{}, fmt.Errorf("%s: Redis at %s was restarted, or has failed over, and nothing is granted for %v until all that was held has expired: %w",
+					op, s.where, quiet, ctx.Err())
+			}
+		default:
+			return nil, time.Time{}, unexpected(op, r)
+		}
+	}
+}
+
+// randomID returns 64 random bits in hex.
+func randomID() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
+
+// ID implements driver.Lease.
+func (l *lease) ID() string { return l.id }
+
+// TTL implements driver.Lease.
+func (l *lease) TTL() time.Duration { return l.ttl }
+
+// Lag implements driver.Lease.
+func (l *lease) Lag() time.Duration { return 0 }
+
+// Renew implements driver.Lease.
+func (l *lease) Renew(ctx context.Context) error {
+	return l.expect(ctx, "renew the session", renewScript, milliseconds(l.ttl))
+}
+
+// Check implements driver.Lease.
+func (l *lease) Check(ctx context.Context) error {
+	return l.expect(ctx, "check the session", renewScript, "0")
+}
+
+// expect runs a script of the session's that has nothing to tell but that it was done.
+func (l *lease) expect(ctx context.Context, op string, sc script, args ...string) error {
+	r, err := l.s.run(ctx, sc, append([]string{l.id}, args...)...)
+	if err != nil {
+		return l.s.failed(ctx, op, err)
+	}
+	if r.status != "ok" {
+		return unexpected(op, r)
+	}
+	return nil
+}
+
+// Watch implements driver.Lease. Who ends the session through its own script tells so;
+// who deletes its key does not.
+func (l *lease) Watch(ctx context.Context) error {
+	ask := time.NewTicker(min(l.ttl/4, time.Second))
+	defer ask.Stop()
+	for {
+		select {
+		case <-l.ear.notes:
+		case <-l.s.inbox.next(): // somebody may have told so meanwhile
+		case <-ask.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if err := l.Check(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// Revoke implements driver.Lease.
+func (l *lease) Revoke(ctx context.Context) error {
+	const op = "end the session"
+	r, err := l.s.run(ctx, revokeScript, append([]string{l.id}, l.names()...)...)
+	if err != nil {
+		return l.s.failed(ctx, op, err)
+	}
+	if r.status != "ok" {
+		return unexpected(op, r)
+	}
+	l.s.inbox.ignore(l.ear)
+	for _, id := range l.ids() {
+		l.drop(id)
+	}
+	return nil
+}
+
+// Entries implements driver.Lease.
+func (l *lease) Entries(ctx context.Context) ([]driver.Entry, error) {
+	const op = "list the session's entries"
+	r, err := l.s.run(ctx, entriesScript, l.id)
+	if err != nil {
+		return nil, l.s.failed(ctx, op, err)
+	}
+	if r.status != "ok" {
+		return nil, unexpected(op, r)
+	}
+	var entries []driver.Entry
+	for words := r.rest; len(words) >= 4; words = words[4:] {
+		e, err := l.s.decodeEntry(words[0], words[1], words[2], words[3])
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, e)
+	}
+	return entries, nil
+}
+
+// claim records that a claim may have an entry.
+func (l *lease) claim(name, id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, ok := l.claims[id]; !ok {
+		l.claims[id] = &claimed{name, &waiting{ear: l.s.inbox.listen(id)}}
+	}
+}
+
+// drop forgets a claim that has no entry and never will have one.
+func (l *lease) drop(id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c := l.claims[id]; c != nil && c.idle != nil {
+		l.s.inbox.ignore(c.idle.ear)
+	}
+	delete(l.claims, id)
+}
+
+// take takes what is needed to wait: what has been listening since the entry was made
+// or, if that is in use, something new.
+func (l *lease) take(id string) *waiting {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c := l.claims[id]; c != nil && c.idle != nil {
+		w := c.idle
+		c.idle = nil
+		return w
+	}
+	return &waiting{ear: l.s.inbox.listen(id)}
+}
+
+// give gives it back.
+func (l *lease) give(id string, w *waiting) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c := l.claims[id]; c != nil && c.idle == nil {
+		c.idle = w
+		return
+	}
+	l.s.inbox.ignore(w.ear)
+}
+
+// names lists the queues where there are entries, or may be.
+func (l *lease) names() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var names []string
+	for _, c := range l.claims {
+		names = append(names, c.name)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+func (l *lease) ids() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var ids []string
+	for id := range l.claims {
+		ids = append(ids, id)
+	}
+	return ids
+}

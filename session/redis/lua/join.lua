@@ -1,0 +1,44 @@
+-- Appends an entry: ARGV is session, name, ID, inbox, mode, info, value, limit (0: none),
+-- seen, and the limit's version that was seen. Unless seen is "", there must be no entry
+-- with a larger token, and the limit must be that one.
+local session, name, id, inbox, mode, info, value, n, seen, version = unpack(ARGV)
+if left(session) == 0 then return { 'lease' } end
+if call('HEXISTS', S .. session, 'x:' .. id) == 1 then return { 'withdrawn' } end
+if n ~= '0' or seen ~= '' or mode ~= 'exclusive' then reap(name) end
+local there, now = unpack(call('HMGET', D .. name, id, 'limit'))
+if there then return { 'used' } end
+now = now or ''
+
+local last = call('ZRANGE', Q .. name, -1, -1, 'WITHSCORES')
+if n ~= '0' and last[1] and string.match(now, '^%d*') ~= n then
+	return append({ 'limit', now }, name, 0, -1)
+end
+if seen ~= '' and (tonumber(last[2] or 0) > tonumber(seen) or (string.match(now, '%d+$') or '0') ~= version) then
+	return append({ 'seen', now }, name, 0, -1)
+end
+local token = tick()
+if n ~= '0' and not last[1] then
+	now = n .. ' 0 0 ' .. token
+	call('HSET', D .. name, 'limit', now)
+	token = tick()
+end
+local reply = { 'ok', now, token, left(session) }
+if not last[1] then
+	call('ZADD', names, 0, name)
+elseif mode == 'exclusive' then
+	local near, nears, ms = nearest(name)
+	if near then
+		reply[5], reply[6], reply[7] = near, nears, ms
+		call('SADD', W(name, near), id)
+	else
+		reply[2] = '' -- those who were there are gone, and the limit with them
+		call('ZADD', names, 0, name)
+	end
+else
+	append(reply, name, 0, -1)
+end
+call('ZADD', Q .. name, token, id)
+call('HSET', D .. name, id, table.concat({ token, token, session, inbox, mode }, ' ') .. '\n' .. info .. '\n' .. value)
+call('HSET', S .. session, 'e:' .. id, name)
+changed(name)
+return reply

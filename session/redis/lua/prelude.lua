@@ -1,0 +1,175 @@
+-- What all scripts begin with. KEYS[1] is the key "guard" of the namespace, from
+-- which the other keys follow; they have its hash tag, and so its slot. See doc.go
+-- for what is under which key.
+
+local call = redis.call
+local prefix = string.sub(KEYS[1], 1, -6)
+local Q, D, S, names = prefix .. 'q:', prefix .. 'd:', prefix .. 's:', prefix .. 'names'
+local function W(name, what) return prefix .. 'w:' .. name .. ':' .. what end
+
+local function micros()
+	local time = call('TIME')
+	return time[1] * 1000000 + time[2]
+end
+
+-- What the server says of itself, and which run of it this is. It takes as long as all the
+-- rest of a script together, so it is not asked where it does not matter.
+local server, run
+local function ask()
+	server = call('INFO', 'server')
+	run = string.match(server, 'run_id:(%w+)')
+end
+
+-- The milliseconds that a session has left, 0 when it is over: when it has expired,
+-- or was begun under another run of the server, which may not have had all that was
+-- written under the one before.
+local known = {}
+local function left(session)
+	local ms = known[session]
+	if not ms then
+		ms = 0
+		if not run then ask() end
+		if call('HGET', S .. session, 'run') == run then
+			ms = math.max(1, call('PTTL', S .. session))
+		end
+		known[session] = ms
+	end
+	return ms
+end
+
+-- The head of a record: token, version, session, inbox, mode.
+local function head(record)
+	return string.match(record, '^(%d+) (%d+) (%S+) (%S+) (%S+)')
+end
+
+-- A number larger than all before: microseconds, unless there were more of them. So it
+-- rises still where the last one was lost.
+local function tick()
+	local last = tonumber(call('GET', prefix .. 'token') or 0)
+	local next = string.format('%.0f', math.max(last + 1, micros()))
+	call('SET', prefix .. 'token', next)
+	return next
+end
+
+local function tell(inbox, ...)
+	call('SPUBLISH', prefix .. 'i:' .. inbox, table.concat({ ... }, ' '))
+end
+
+-- Tells those who watch the queue.
+local function changed(name)
+	call('SPUBLISH', prefix .. 'c:' .. name, '')
+end
+
+local remove
+
+-- The entry right ahead of one, or the last of the queue, with its record and its
+-- session's milliseconds. Those whose session is over are removed on the way.
+local function nearest(name, id)
+	while true do
+		local at = -1
+		if id then
+			at = call('ZRANK', Q .. name, id) - 1
+			if at < 0 then return nil end
+		end
+		local found = call('ZRANGE', Q .. name, at, at)[1]
+		if not found then return nil end
+		local record = call('HGET', D .. name, found)
+		if record then
+			local _, _, session = head(record)
+			local ms = left(session)
+			if ms > 0 then return found, record, ms end
+		end
+		remove(name, found, record)
+	end
+end
+
+-- Tells those who wait for an entry or for the limit that it has left or changed. An
+-- exclusive entry is told whether it is first now, and otherwise waits for the next one
+-- ahead from here on: it need not ask.
+local function wake(name, what)
+	local waiters = call('SMEMBERS', W(name, what))
+	if #waiters == 0 then return end
+	call('DEL', W(name, what))
+	for _, id in ipairs(waiters) do
+		local record = call('HGET', D .. name, id)
+		if record then
+			local _, _, session, inbox, mode = head(record)
+			if left(session) == 0 then
+				-- Whoever is behind it has a timer of its own.
+			elseif mode ~= 'exclusive' then
+				tell(inbox, id, 'look', what)
+			else
+				local near, nears, ms = nearest(name, id)
+				if near then
+					call('SADD', W(name, near), id)
+					tell(inbox, id, 'behind', what, near, ms, nears)
+				else
+					tell(inbox, id, 'first', what)
+				end
+			end
+		end
+	end
+end
+
+remove = function(name, id, record)
+	record = record or call('HGET', D .. name, id)
+	call('ZREM', Q .. name, id)
+	call('HDEL', D .. name, id)
+	if record then
+		local _, _, session = head(record)
+		call('HDEL', S .. session, 'e:' .. id)
+	end
+	if call('EXISTS', Q .. name) == 0 then
+		call('DEL', D .. name, W(name, id), W(name, 'limit'))
+		call('ZREM', names, name)
+	else
+		wake(name, id)
+	end
+	changed(name)
+end
+
+-- Removes what is left of sessions that are over.
+local function reap(name)
+	for _, id in ipairs(call('ZRANGE', Q .. name, 0, -1)) do
+		local record = call('HGET', D .. name, id)
+		local session = record and select(3, head(record))
+		if not session or left(session) == 0 then remove(name, id) end
+	end
+end
+
+-- Appends to a reply the entries at the given ranks: ID, record and milliseconds of each.
+local function append(reply, name, from, to)
+	for _, id in ipairs(call('ZRANGE', Q .. name, from, to)) do
+		local record = call('HGET', D .. name, id)
+		local _, _, session = head(record)
+		reply[#reply + 1] = id
+		reply[#reply + 1] = record
+		reply[#reply + 1] = left(session)
+	end
+	return reply
+end
+
+-- The limit of a queue: "N through stamp version", or "".
+local function limit(name)
+	return call('HGET', D .. name, 'limit') or ''
+end
+
+-- What an entry sees: the limit, the entry, and who is ahead of it, of whom an exclusive
+-- entry sees the nearest alone. nil if it is not there.
+local function view(name, id, token)
+	local record = call('HGET', D .. name, id)
+	local its, _, session, _, mode = string.match(record or '', '^(%d+) (%d+) (%S+) (%S+) (%S+)')
+	if not its or (token ~= '' and token ~= its) then return nil end
+	local reply = { 'ok', limit(name), id, record, left(session) }
+	if mode == 'exclusive' then
+		local near, nears, ms = nearest(name, id)
+		if near then
+			reply[6], reply[7], reply[8] = near, nears, ms
+		end
+		return reply
+	end
+	reap(name)
+	local rank = call('ZRANK', Q .. name, id)
+	if rank > 0 then append(reply, name, 0, rank - 1) end
+	return reply
+end

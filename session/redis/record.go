@@ -1,0 +1,136 @@
+package redis
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/fairlead-go/fairlead/session/driver"
+)
+
+// layout is the version of what we write about entries, and the newest that we read.
+const layout = 1
+
+// A record is what the second line of an entry's record says, in JSON.
+type record struct {
+	Layout   int    `json:"layout"`
+	Kind     string `json:"kind"`
+	Identity string `json:"identity,omitempty"` // of the owner
+	Since    int64  `json:"since,omitempty"`    // milliseconds since 1970
+	Note     string `json:"note,omitempty"`
+	Trace    string `json:"trace,omitempty"` // as in the header traceparent
+}
+
+func encodeInfo(identity string, c driver.Claim) string {
+	r := record{Layout: layout, Kind: c.Kind, Identity: identity, Note: c.Info.Note}
+	if !c.Info.Since.IsZero() {
+		r.Since = c.Info.Since.UnixMilli()
+	}
+	if sc := c.Info.Trace; sc.IsValid() {
+		r.Trace = fmt.Sprintf("00-%s-%s-%s", sc.TraceID(), sc.SpanID(), sc.TraceFlags())
+	}
+	b, err := json.Marshal(r)
+	if err != nil { // strings and numbers always can be
+		panic("redis: encode entry: " + err.Error())
+	}
+	return string(b)
+}
+
+// decodeEntry reads the record of an entry:
+//
+//	token version session inbox mode
+//	{"layout":1, …}
+//	the value, which may have further lines
+func (s *store) decodeEntry(name, id, text, left string) (driver.Entry, error) {
+	e := driver.Entry{Name: name, ID: id, Key: s.prefix + "d:" + name + "#" + id}
+	garbled := driver.Permanent(fmt.Errorf("the record of an entry of queue %q is garbled: remove the field %s of the key %q when nobody uses the queue",
+		name, id, s.prefix+"d:"+name))
+	head, rest, ok1 := strings.Cut(text, "\n")
+	info, value, ok2 := strings.Cut(rest, "\n")
+	words := strings.Fields(head)
+	if !ok1 || !ok2 || len(words) != 5 {
+		return e, garbled
+	}
+	token, err1 := strconv.ParseUint(words[0], 10, 64)
+	version, err2 := strconv.ParseUint(words[1], 10, 64)
+	ms, err3 := strconv.ParseInt(left, 10, 64)
+	var r record
+	err4 := json.Unmarshal([]byte(info), &r)
+	if r.Layout > layout { // whatever else it says, which may have other types
+		return e, driver.LayoutError(e.Key, r.Layout, layout)
+	}
+	if err1 != nil || err2 != nil || err3 != nil || err4 != nil {
+		return e, garbled
+	}
+	e.Token, e.Version, e.Lease, e.Mode, e.Value = token, version, words[2], driver.Mode(words[4]), value
+	e.Kind, e.Identity, e.Info = r.Kind, r.Identity, driver.Info{Note: r.Note, Trace: parseTrace(r.Trace)}
+	e.TTLLeft = time.Duration(ms) * time.Millisecond
+	if r.Since != 0 {
+		e.Info.Since = time.UnixMilli(r.Since)
+	}
+	return e, nil
+}
+
+// decodeEntries reads what the scripts append: ID, record and milliseconds of each.
+func (s *store) decodeEntries(name string, words []string) ([]driver.Entry, error) {
+	var entries []driver.Entry
+	for ; len(words) >= 3; words = words[3:] {
+		e, err := s.decodeEntry(name, words[0], words[1], words[2])
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, e)
+	}
+	return entries, nil
+}
+
+// decodeLimit reads "N through stamp version"; "" is no limit.
+func decodeLimit(name, text string) (driver.Limit, error) {
+	var l driver.Limit
+	if text == "" {
+		return l, nil
+	}
+	var stamp int
+	if _, err := fmt.Sscanf(text, "%d %d %d %d", &l.N, &l.Through, &stamp, &l.Version); err != nil || l.N < 1 {
+		return driver.Limit{}, driver.Permanent(fmt.Errorf("the limit of queue %q is garbled: %q", name, text))
+	}
+	l.Stamp = stamp == 1
+	return l, nil
+}
+
+// decodeView reads what a script tells as a view: limit, entry, and who is ahead.
+func (s *store) decodeView(name string, words []string) (driver.View, error) {
+	if len(words) < 4 {
+		return driver.View{}, fmt.Errorf("a view of %d words", len(words))
+	}
+	limit, err := decodeLimit(name, words[0])
+	if err != nil {
+		return driver.View{}, err
+	}
+	all, err := s.decodeEntries(name, words[1:])
+	if err != nil {
+		return driver.View{}, err
+	}
+	return driver.View{Me: all[0], Ahead: all[1:], Limit: limit}, nil
+}
+
+// parseTrace reads what encodeInfo wrote; anything else is no trace.
+func parseTrace(s string) trace.SpanContext {
+	if len(s) != 55 {
+		return trace.SpanContext{}
+	}
+	traceID, err1 := trace.TraceIDFromHex(s[3:35])
+	spanID, err2 := trace.SpanIDFromHex(s[36:52])
+	if err1 != nil || err2 != nil {
+		return trace.SpanContext{}
+	}
+	c := trace.SpanContextConfig{TraceID: traceID, SpanID: spanID, Remote: true}
+	if s[53:] == "01" {
+		c.TraceFlags = trace.FlagsSampled
+	}
+	return trace.NewSpanContext(c)
+}

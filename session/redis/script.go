@@ -1,0 +1,175 @@
+package redis
+
+import (
+	"context"
+	"crypto/sha1"
+	"embed"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+//go:embed lua/*.lua
+var sources embed.FS
+
+// A script is one that the server runs as a single step. Each has a shebang, so that a
+// replica refuses it: what it could answer would be old.
+type script struct{ text, sha string }
+
+// load reads a script. Those that give something back, or only look, run also where the
+// server is out of memory.
+func load(name string, flags string) script {
+	prelude, err := sources.ReadFile("lua/prelude.lua")
+	if err == nil {
+		var body []byte
+		body, err = sources.ReadFile("lua/" + name + ".lua")
+		prelude = append(prelude, body...)
+	}
+	if err != nil {
+		panic("redis: " + err.Error()) // embedded, so it is there
+	}
+	text := "#!lua" + flags + "\n" + string(prelude)
+	sum := sha1.Sum([]byte(text)) // how Redis names scripts
+	return script{text, hex.EncodeToString(sum[:])}
+}
+
+const frugal = " flags=allow-oom"
+
+var (
+	probeScript   = load("probe", frugal)
+	grantScript   = load("grant", "")
+	renewScript   = load("renew", frugal)
+	revokeScript  = load("revoke", frugal)
+	joinScript    = load("join", "")
+	resolveScript = load("resolve", frugal)
+	lookScript    = load("look", frugal)
+	updateScript  = load("update", "")
+	leaveScript   = load("leave", frugal)
+	readScript    = load("read", frugal)
+	resizeScript  = load("resize", "")
+	namesScript   = load("names", frugal)
+	entriesScript = load("entries", frugal)
+)
+
+// build makes the command, with the script's text if the server does not know it.
+func (s *store) build(sc script, whole bool, args []string) rueidis.Completed {
+	if whole {
+		return s.client.B().Eval().Script(sc.text).Numkeys(1).Key(s.guard).Arg(args...).Build()
+	}
+	return s.client.B().Evalsha().Sha1(sc.sha).Numkeys(1).Key(s.guard).Arg(args...).Build()
+}
+
+// run runs a script. Its errors are raw: see failed.
+func (s *store) run(ctx context.Context, sc script, args ...string) (reply, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, s.timeout, errOverdue)
+	defer cancel()
+	r, err := s.prompt(ctx, func() (reply, error) {
+		r, err := parse(s.client.Do(ctx, s.build(sc, false, args)))
+		if isNoScript(err) {
+			r, err = parse(s.client.Do(ctx, s.build(sc, true, args)))
+		}
+		return r, err
+	})
+	return r, overdue(ctx, err)
+}
+
+// prompt returns when ctx ends, at the latest. While the library makes a connection it does
+// not look at contexts, and goes on for as long as its timeouts allow; so f has a goroutine
+// of its own, except where all connections are up since an answer came on them.
+func (s *store) prompt(ctx context.Context, f func() (reply, error)) (reply, error) {
+	var closed uint64
+	if s.conns != nil {
+		if closed = s.conns.closed.Load(); closed == s.conns.sound.Load() {
+			return f()
+		}
+	}
+	type result struct {
+		r   reply
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		r, err := f()
+		done <- result{r, err}
+	}()
+	select {
+	case x := <-done:
+		if s.conns != nil && x.err == nil {
+			s.conns.sound.Store(closed)
+		}
+		return x.r, x.err
+	case <-ctx.Done():
+		return reply{}, ctx.Err()
+	}
+}
+
+// runSafely is run for what must not be lost with the primary: it waits until enough
+// replicas have it, if it is to. What a connection has written, and all before, is
+// what WAIT waits for, so the two go through one.
+func (s *store) runSafely(ctx context.Context, sc script, args ...string) (reply, error) {
+	if s.replicas == 0 {
+		return s.run(ctx, sc, args...)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, s.timeout, errOverdue)
+	defer cancel()
+	r, err := s.prompt(ctx, func() (r reply, err error) { return s.waiting(ctx, sc, args) })
+	return r, overdue(ctx, err)
+}
+
+func (s *store) waiting(ctx context.Context, sc script, args []string) (r reply, err error) {
+	err = s.client.Dedicated(func(c rueidis.DedicatedClient) error {
+		wait := func() rueidis.Completed {
+			return c.B().Wait().Numreplicas(int64(s.replicas)).Timeout(s.timeout.Milliseconds()).Build()
+		}
+		results := c.DoMulti(ctx, s.build(sc, false, args), wait())
+		var err error
+		if r, err = parse(results[0]); isNoScript(err) {
+			results = c.DoMulti(ctx, s.build(sc, true, args), wait())
+			r, err = parse(results[0])
+		}
+		if err != nil || r.status != "ok" {
+			return err // nothing was written
+		}
+		n, err := results[1].AsInt64()
+		if err == nil && n < int64(s.replicas) {
+			err = fmt.Errorf("%d of %d replicas have acknowledged", n, s.replicas)
+		}
+		return err
+	})
+	return r, err
+}
+
+// A reply is what a script returns: a word, and what depends on it.
+type reply struct {
+	status string
+	rest   []string
+}
+
+func parse(result rueidis.RedisResult) (reply, error) {
+	values, err := result.ToArray()
+	if err != nil {
+		return reply{}, err
+	}
+	words := make([]string, len(values))
+	for i, v := range values {
+		if v.IsInt64() {
+			n, _ := v.AsInt64()
+			words[i] = fmt.Sprint(n)
+			continue
+		}
+		if words[i], err = v.ToString(); err != nil {
+			return reply{}, err
+		}
+	}
+	if len(words) == 0 {
+		return reply{}, nil
+	}
+	return reply{words[0], words[1:]}, nil
+}
+
+// milliseconds writes a duration as Redis takes it, rounded up.
+func milliseconds(d time.Duration) string {
+	return fmt.Sprint((d + time.Millisecond - 1).Milliseconds())
+}
