@@ -19,6 +19,7 @@
 //   - [github.com/fairlead-go/fairlead/session/etcd]: etcd:// and etcds://.
 //   - [github.com/fairlead-go/fairlead/session/zk]: zk:// and zks://, ZooKeeper.
 //   - [github.com/fairlead-go/fairlead/session/redis]: redis:// and rediss://.
+//   - [github.com/fairlead-go/fairlead/session/postgres]: postgres:// and postgresql://.
 //   - [github.com/fairlead-go/fairlead/session/memory]: memory://, in this process,
 //     also for tests, under virtual time as well.
 //   - [github.com/fairlead-go/fairlead/session/embed]: embed://, an etcd server in

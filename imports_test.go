@@ -80,6 +80,7 @@ func TestImportsStayLight(t *testing.T) {
 		{[]string{"/mutex", "/rwmutex", "/semaphore", "/election", "/session/zk"}, slices.Concat(etcd, others)},
 		{[]string{"/mutex", "/rwmutex", "/semaphore", "/election", "/session/memory"}, slices.Concat([]string{zookeeper}, etcd, others)},
 		{[]string{"/mutex", "/rwmutex", "/semaphore", "/election", "/session/redis"}, slices.Concat([]string{zookeeper}, etcd, without(others, "github.com/redis"))},
+		{[]string{"/mutex", "/rwmutex", "/semaphore", "/election", "/session/postgres"}, slices.Concat([]string{zookeeper}, etcd, without(others, "github.com/jackc"))},
 	} {
 		var packages []string
 		for _, p := range program.imports {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/fairlead-go/fairlead/session"
 	_ "github.com/fairlead-go/fairlead/session/etcd"
+	_ "github.com/fairlead-go/fairlead/session/postgres"
 	_ "github.com/fairlead-go/fairlead/session/redis"
 	_ "github.com/fairlead-go/fairlead/session/zk"
 )

@@ -20,7 +20,7 @@ type server interface {
 }
 
 func stores() []store {
-	return []store{etcdStore(), zookeeperStore(), redisStore()}
+	return []store{etcdStore(), zookeeperStore(), redisStore(), postgresStore()}
 }
 
 // A subject is one way to take a lock: ours, or a peer's.

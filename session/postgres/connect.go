@@ -1,0 +1,203 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/fairlead-go/fairlead/session"
+	"github.com/fairlead-go/fairlead/session/driver"
+)
+
+func init() {
+	session.Register("postgres", Open)
+	session.Register("postgresql", Open)
+}
+
+// openTimeout bounds the beginning of a store where the context does not.
+const openTimeout = 10 * time.Second
+
+// inboxPrefix begins the names of the channels that stores listen to.
+const inboxPrefix = "fairlead_"
+
+// A Config says how to use a pool that the program already has.
+type Config struct {
+	// Pool stays the caller's, who closes it after the session. One of its
+	// connections is taken out of it for good, to listen, and replaced when it is
+	// lost. With MaxConns of 1, requests wait for one another, and so does the
+	// renewal of the lease.
+	Pool *pgxpool.Pool
+
+	// Namespace is the schema, of a to z, 0 to 9 and _, at most 63. "": fairlead.
+	Namespace string
+
+	// Poll, when positive, is how often a waiter looks, instead of being told. It is
+	// for a pooler that shares connections between transactions.
+	Poll time.Duration
+
+	// NoMigrate says not to make or update the schema, but to fail if it is not there
+	// or too old.
+	NoMigrate bool
+}
+
+// Open connects to the database that a postgres:// or postgresql:// URL names; it is
+// what session.Open calls. The package's documentation lists the URL's parts.
+//
+// It fails at once, and for good, on what is wrong with the URL, with the credentials,
+// with TLS, with the schema or with a pooler. Where no host answers, or all are read
+// only, that is temporary trouble; the error names the hosts that were tried.
+func Open(ctx context.Context, u *url.URL, opts *session.Options) (driver.Store, error) {
+	return OpenWith(ctx, u, opts, nil)
+}
+
+// OpenWith is Open with a dialer of one's own; TLS, if any, is spoken on what it
+// returns. nil: plain TCP.
+func OpenWith(ctx context.Context, u *url.URL, opts *session.Options, dial pgconn.DialFunc) (driver.Store, error) {
+	t, err := parseTarget(u)
+	if err != nil {
+		return nil, err
+	}
+	d := newDialer(dial)
+	cfg, err := t.poolConfig(d.DialContext)
+	if err != nil {
+		return nil, err
+	}
+	if t.poll > 0 { // a prepared statement may be on another connection of the pooler's
+		cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
+	}
+	pool, err := pgxpool.NewWithConfig(context.WithoutCancel(ctx), cfg)
+	if err != nil {
+		return nil, driver.Permanent(err)
+	}
+	s := newStore(Config{Pool: pool, Namespace: t.namespace, Poll: t.poll}, opts)
+	s.own, s.where, s.lenient = true, t.where(), t.sslmode == "prefer"
+	s.release = func() { shut(pool, d) }
+	return s.begin(ctx, t.migrate)
+}
+
+// shut closes a pool. What does not end by itself soon, as its peer is silent, is
+// severed.
+func shut(pool *pgxpool.Pool, d *dialer) {
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		pool.Close()
+	}()
+	soon := time.NewTimer(300 * time.Millisecond)
+	defer soon.Stop()
+	select {
+	case <-closed:
+	case <-soon.C:
+	}
+	d.sever()
+	<-closed
+}
+
+// NewSession opens a session through a pool that the program already has, in the
+// namespace, a schema, which is made if it is not there. The caller keeps owning the
+// pool, and closes it after the session. [NewSessionWith] has further options.
+//
+// It blocks until the session has begun, and ends otherwise with ctx, or after 20 s if
+// that has no deadline, half of it for the connection and half for the lease; at once with an error that trying again cannot heal.
+func NewSession(ctx context.Context, pool *pgxpool.Pool, namespace string, opts *session.Options) (*session.Session, error) {
+	return NewSessionWith(ctx, Config{Pool: pool, Namespace: namespace}, opts)
+}
+
+// NewSessionWith is NewSession with options of this backend.
+func NewSessionWith(ctx context.Context, cfg Config, opts *session.Options) (*session.Session, error) {
+	if cfg.Namespace == "" {
+		cfg.Namespace = DefaultNamespace
+	}
+	if err := checkNamespace(cfg.Namespace); err != nil {
+		return nil, driver.Permanent(fmt.Errorf("open session on PostgreSQL: %w", err))
+	}
+	s := newStore(cfg, opts)
+	s.lenient = true
+	if cfg.Poll > 0 {
+		switch cfg.Pool.Config().ConnConfig.DefaultQueryExecMode {
+		case pgx.QueryExecModeCacheStatement, pgx.QueryExecModeDescribeExec:
+			s.mode = []any{pgx.QueryExecModeExec}
+		}
+	}
+	starting := ctx
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		starting, cancel = context.WithTimeout(ctx, openTimeout)
+		defer cancel()
+	}
+	if _, err := s.begin(starting, !cfg.NoMigrate); err != nil {
+		return nil, fmt.Errorf("open session on PostgreSQL: %w", err)
+	}
+	return session.New(ctx, s, opts)
+}
+
+// newStore makes a store on a pool.
+func newStore(cfg Config, opts *session.Options) *store {
+	ttl, logger := session.DefaultTTL, slog.Default()
+	if opts != nil && opts.TTL > 0 {
+		ttl = opts.TTL
+	}
+	if opts != nil && opts.Logger != nil {
+		logger = opts.Logger
+	}
+	s := &store{
+		pool: cfg.Pool, ns: cfg.Namespace, where: hostsOf(cfg.Pool), sql: statementsFor(cfg.Namespace),
+		timeout: min(max(ttl, 2*time.Second), 5*time.Second), poll: max(cfg.Poll, 0), logger: logger,
+		release: func() {},
+		lanes:   make(chan struct{}, max(cfg.Pool.Config().MaxConns-1, 1)),
+		leases:  map[int64]*lease{}, telling: map[news]struct{}{},
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.hub = newHub(s, inboxPrefix+strconv.FormatUint(rand.Uint64(), 16))
+	return s
+}
+
+// hostsOf names the hosts of a pool, for errors.
+func hostsOf(pool *pgxpool.Pool) string {
+	cc := pool.Config().ConnConfig
+	where := net.JoinHostPort(cc.Host, strconv.Itoa(int(cc.Port)))
+	last := where
+	for _, f := range cc.Fallbacks {
+		if h := net.JoinHostPort(f.Host, strconv.Itoa(int(f.Port))); h != last {
+			where, last = where+", "+h, h
+		}
+	}
+	return where
+}
+
+// begin sees whether the store can be used, and starts to listen. It closes a store
+// that cannot.
+func (s *store) begin(ctx context.Context, mayMigrate bool) (driver.Store, error) {
+	if err := s.start(ctx, mayMigrate); err != nil {
+		err = s.failed(ctx, "connect", err)
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func (s *store) start(ctx context.Context, mayMigrate bool) error {
+	if err := s.prepare(ctx, mayMigrate); err != nil {
+		return err
+	}
+	c, err := s.hub.connect(ctx)
+	if err == nil && s.poll == 0 {
+		if err = s.hub.probe(ctx, c); err != nil {
+			err = errors.Join(err, hangUp(c))
+		}
+	}
+	if err != nil {
+		return err
+	}
+	s.background(func() { s.hub.run(c) })
+	return nil
+}

@@ -1,0 +1,21 @@
+package postgres
+
+import (
+	"github.com/fairlead-go/fairlead/session/driver"
+)
+
+// Unheard is how many waits of a store ended by a look, without having been told.
+func Unheard(st driver.Store) int64 { return st.(*store).unheard.Load() }
+
+// Deafen breaks the connection that listens, without a word to the server.
+func Deafen(st driver.Store) {
+	if l := st.(*store).hub.line.Load(); l != nil {
+		_ = l.conn.Close()
+	}
+}
+
+// Listens reports whether a store has a connection that listens.
+func Listens(st driver.Store) bool { return st.(*store).hub.line.Load() != nil }
+
+// Inbox is the channel that a store listens to.
+func Inbox(st driver.Store) string { return st.(*store).hub.inbox }

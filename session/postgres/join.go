@@ -1,0 +1,200 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"math"
+	"slices"
+
+	"github.com/fairlead-go/fairlead/session/driver"
+)
+
+// A sighting is what a conditional Join has seen of a queue. Every change shows in
+// it: an entry that is made or updated takes the highest version, one that leaves
+// lowers the number.
+type sighting struct{ n, version, limit int64 }
+
+var (
+	unseen  = sighting{n: -1}            // whatever the queue is
+	nothing = sighting{}                 // no entries
+	unknown = sighting{n: math.MaxInt64} // no queue is so: show it
+)
+
+// sightingOf returns what the answer to a Join that was not made shows.
+func sightingOf(rows []row) sighting {
+	s := sighting{limit: rows[0].limitVersion}
+	for _, r := range rows {
+		if r.isEntry() {
+			s.n, s.version = s.n+1, max(s.version, r.version)
+		}
+	}
+	return s
+}
+
+// Join implements driver.Lease. It is one request, which also registers an exclusive
+// entry with the one ahead of it, so that the Wait that follows needs none.
+func (l *lease) Join(ctx context.Context, c driver.Claim) (driver.View, error) {
+	sp := l.take(c.ID)
+	v, err := l.join(ctx, c, sp)
+	if _, limit := errors.AsType[*driver.LimitError](err); limit || errors.Is(err, driver.ErrRefused) {
+		l.forget(c.ID)
+	}
+	return v, l.s.failed(ctx, "join queue "+quoted(c.Name), err)
+}
+
+func (l *lease) join(ctx context.Context, c driver.Claim, sp *spot) (driver.View, error) {
+	me := driver.Entry{
+		Name: c.Name, Key: l.s.key(l.id, c.ID), ID: c.ID, Lease: l.ID(), Kind: c.Kind, Mode: c.Mode,
+		Value: c.Value, Info: c.Info, Identity: l.identity,
+	}
+	seen := unseen
+	if c.Admit != nil {
+		// Most often the queue is empty, or the caller would not ask so.
+		if seen = nothing; !c.Admit(driver.View{Me: me, Limit: driver.Limit{N: c.Limit}}) {
+			seen = unknown
+		}
+	}
+	args := []any{l.id, c.Name, c.ID, c.Kind, string(c.Mode), []byte(c.Value), encodeInfo(c.Info), c.Limit}
+	for reaped := false; ; {
+		rows, err := l.s.rows(ctx, l.s.sql.join, append(args[:len(args):len(args)], seen.n, seen.version, seen.limit)...)
+		switch {
+		case err != nil:
+			return driver.View{}, err
+		case len(rows) == 0:
+			return driver.View{}, errEmpty
+		case rows[0].what == "joined":
+			return l.joined(ctx, sp, me, rows)
+		case rows[0].what == "lease":
+			return driver.View{}, driver.ErrLeaseGone
+		case rows[0].what == "settled":
+			return driver.View{}, errors.New("the claim was given up before")
+		case slices.ContainsFunc(rows, func(r row) bool { return r.isOver(!reaped) }):
+			if err := l.s.reap(ctx, []string{c.Name}); err != nil {
+				return driver.View{}, err
+			}
+			reaped = true
+			continue
+		}
+		ahead := l.s.entries(c.Name, rows)
+		switch {
+		case rows[0].what == "limit":
+			return driver.View{}, &driver.LimitError{Limit: rows[0].n, Ahead: ahead}
+		case c.Admit == nil || !c.Admit(driver.View{Me: me, Ahead: ahead, Limit: rows[0].limit()}):
+			return driver.View{}, &driver.Refused{Ahead: ahead}
+		}
+		seen = sightingOf(rows)
+	}
+}
+
+// joined returns the view from an entry that was just made. Where who is ahead of it
+// has to be reaped first, that is a later one.
+func (l *lease) joined(ctx context.Context, sp *spot, me driver.Entry, rows []row) (driver.View, error) {
+	status, ahead := &rows[0], rows[1:]
+	me.Token, me.Version, me.TTLLeft = uint64(status.token), uint64(status.version), left(status.left)
+	if status.told {
+		l.s.tell(me.Name, ofQueue)
+	}
+	if slices.ContainsFunc(ahead, func(r row) bool { return r.isOver(true) }) {
+		if err := l.s.reap(ctx, []string{me.Name}); err != nil {
+			return driver.View{}, err
+		}
+		v, err := l.look(ctx, me)
+		v.Followed = true
+		return v, err
+	}
+	if me.Mode == driver.Exclusive && len(ahead) > 0 {
+		sp.registered(0, uint64(ahead[0].token))
+	}
+	v := driver.View{Me: me, Ahead: l.s.entries(me.Name, ahead)}
+	if me.Mode == driver.Permit {
+		v.Limit = status.limit()
+	}
+	return v, nil
+}
+
+// Resolve implements driver.Lease. Under the lock that a Join takes as well, it finds
+// the entry or notes that the claim must not be made any more.
+func (l *lease) Resolve(ctx context.Context, c driver.Claim) (driver.View, error) {
+	op := "resolve the claim on " + quoted(c.Name)
+	l.take(c.ID) // the session has not given it up
+	rows, err := l.s.alive(ctx, c.Name, func() ([]row, error) { return l.ask(ctx, c, false) })
+	if err != nil {
+		if errors.Is(err, driver.ErrEntryGone) {
+			l.forget(c.ID)
+		}
+		return driver.View{}, l.s.failed(ctx, op, err)
+	}
+	v, err := l.view(c.Name, c.ID, rows)
+	return v, l.s.failed(ctx, op, err)
+}
+
+// ask settles the claim, and returns the queue up to its entry.
+func (l *lease) ask(ctx context.Context, c driver.Claim, always bool) ([]row, error) {
+	rows, err := l.s.rows(ctx, l.s.sql.settle, l.id, c.Name, c.ID, c.Mode == driver.Exclusive, always)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(rows) == 0, rows[0].what == "gone":
+		return nil, driver.ErrEntryGone
+	case rows[0].what == "lease":
+		return nil, driver.ErrLeaseGone
+	}
+	return inOrder(rows), nil
+}
+
+// Withdraw implements driver.Lease. It settles the claim, durably, and then removes
+// the entry, which tells others and so must not be durable.
+func (l *lease) Withdraw(ctx context.Context, c driver.Claim) error {
+	op := "withdraw the claim on " + quoted(c.Name)
+	rows, err := l.ask(ctx, c, true)
+	if err == nil {
+		me := rows[len(rows)-1]
+		err = l.Leave(ctx, driver.Entry{Name: c.Name, ID: c.ID, Token: uint64(me.token)})
+	}
+	if err == nil || errors.Is(err, driver.ErrEntryGone) {
+		l.forget(c.ID)
+		return nil
+	}
+	return l.s.failed(ctx, op, err)
+}
+
+// view makes the view from the claim's entry, which is the last of the rows.
+func (l *lease) view(name, claim string, rows []row) (driver.View, error) {
+	if len(rows) == 0 || rows[len(rows)-1].id != claim {
+		return driver.View{}, driver.ErrEntryGone
+	}
+	me := &rows[len(rows)-1]
+	if me.left < 0 {
+		return driver.View{}, driver.ErrLeaseGone
+	}
+	v := driver.View{Me: l.s.entry(name, me), Ahead: l.s.entries(name, rows[:len(rows)-1])}
+	if v.Me.Mode == driver.Permit && (len(v.Ahead) == 0 || isLimited(v.Ahead)) {
+		v.Limit = me.limit()
+	}
+	return v, nil
+}
+
+// Look implements driver.Lease.
+func (l *lease) Look(ctx context.Context, e driver.Entry) (driver.View, error) {
+	v, err := l.look(ctx, e)
+	return v, l.s.failed(ctx, "look at queue "+quoted(e.Name), err)
+}
+
+func (l *lease) look(ctx context.Context, e driver.Entry) (driver.View, error) {
+	rows, err := l.s.alive(ctx, e.Name, func() ([]row, error) {
+		rows, err := l.s.rows(ctx, l.s.sql.look, e.Name, int64(e.Token), e.ID, e.Mode == driver.Exclusive,
+			[]int64{}, []int64{}, int64(-1), false, []int64{}, false, false)
+		rows = inOrder(rows)
+		if err == nil && len(rows) > 0 && rows[len(rows)-1].left <= 0 && rows[len(rows)-1].id == e.ID {
+			err = driver.ErrLeaseGone
+		}
+		return rows, err
+	})
+	if err != nil {
+		return driver.View{}, err
+	}
+	if n := len(rows); n > 0 && rows[n-1].token != int64(e.Token) {
+		return driver.View{}, driver.ErrEntryGone
+	}
+	return l.view(e.Name, e.ID, rows)
+}

@@ -1,0 +1,257 @@
+package postgres_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/fairlead-go/fairlead/session"
+	"github.com/fairlead-go/fairlead/session/driver"
+	"github.com/fairlead-go/fairlead/session/drivertest"
+	"github.com/fairlead-go/fairlead/session/postgres"
+)
+
+// long is a TTL that no look at a third of it comes before the test's patience ends.
+const long = 10 * patience
+
+func TestReleaseSendsOneMessageThatIsTheTurn(t *testing.T) {
+	t.Parallel()
+	url := namespace(t, "message")
+	a, b := enter(t, url, long, nil), enter(t, url, long, nil)
+	ear := admin(t, server)
+	if _, err := ear.Exec(bounded(t), "LISTEN "+postgres.Inbox(b.store)); err != nil {
+		t.Fatal(err)
+	}
+	held := a.join("q")
+	var waits []<-chan error
+	var views []driver.View
+	for range 5 {
+		v := b.join("q")
+		views, waits = append(views, v), append(waits, b.waiting(v))
+	}
+	a.leave(held.Me)
+	ends(t, waits[0], patience)
+	b.leave(views[2].Me) // gives up while it waits: its follower waits for another
+	select {
+	case err := <-waits[3]:
+		if !errors.Is(err, errAhead) {
+			t.Errorf("Wait of its follower returned %v", err)
+		}
+	case <-time.After(patience):
+		t.Error("Wait of its follower has not ended")
+	}
+	var heard []string
+	for {
+		ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
+		n, err := ear.WaitForNotification(ctx)
+		cancel()
+		if err != nil {
+			break
+		}
+		heard = append(heard, n.Payload)
+	}
+	want := []string{"T" + views[0].Me.ID, "L" + views[3].Me.ID}
+	if fmt.Sprint(heard) != fmt.Sprint(want) {
+		t.Errorf("the inbox got %v, want %v", heard, want)
+	}
+}
+
+func TestMessagesAreMadeUpForWhenTheListenerIsLost(t *testing.T) {
+	t.Parallel()
+	url := namespace(t, "deaf")
+	a, b := enter(t, url, long, nil), enter(t, url, long, nil)
+	for i := range 5 {
+		held := a.join("q")
+		v := b.join("q")
+		ended := b.waiting(v)
+		postgres.Deafen(b.store)
+		if i%2 == 0 {
+			a.leave(held.Me) // while nobody listens, or just about
+		} else {
+			eventually(t, func() error {
+				if !postgres.Listens(b.store) {
+					return errors.New("it does not listen again")
+				}
+				return nil
+			})
+			a.leave(held.Me)
+		}
+		ends(t, ended, patience)
+		b.leave(v.Me)
+	}
+}
+
+// Where a message is lost for another reason, nobody waits for longer than until the
+// obstacle would expire, or a third of the own TTL.
+func TestWaitersNoticeWhatNobodyTellsThemOf(t *testing.T) {
+	t.Parallel()
+	url := namespace(t, "untold")
+	b := enter(t, url, 6*time.Second, nil)
+	stop := make(chan struct{})
+	var renewals sync.WaitGroup
+	renewals.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(time.Second):
+				if err := b.Renew(bounded(t)); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	})
+	defer renewals.Wait()
+	defer close(stop)
+	for what, remove := range map[string]func(e driver.Entry){
+		"an entry that was deleted by hand": func(e driver.Entry) {
+			execute(t, "DELETE FROM untold.entry WHERE token = $1", int64(e.Token))
+		},
+		"a session that was deleted where triggers are off": func(e driver.Entry) {
+			execute(t, fmt.Sprintf("SET session_replication_role = replica; DELETE FROM untold.session WHERE id = %d", mustParse(t, e.Lease)))
+		},
+	} {
+		held := enter(t, url, long, nil).join(what)
+		v := b.join(what)
+		ended := b.waiting(v)
+		remove(held.Me)
+		ends(t, ended, patience/2)
+		b.leave(v.Me)
+	}
+}
+
+// The owner of a session that an operator deletes, and those who wait for it, learn of
+// it at once.
+func TestDeletedSessionIsToldOfAtOnce(t *testing.T) {
+	t.Parallel()
+	url := namespace(t, "deleted")
+	a, b := enter(t, url, long, nil), enter(t, url, long, nil)
+	a.join("q")
+	v := b.join("q")
+	ended := b.waiting(v)
+	gone := make(chan error, 1)
+	ctx := bounded(t)
+	go func() { gone <- a.Watch(ctx) }()
+	execute(t, fmt.Sprintf("DELETE FROM deleted.session WHERE id = %d", mustParse(t, a.ID())))
+	ends(t, ended, patience/2)
+	select {
+	case err := <-gone:
+		if !errors.Is(err, driver.ErrLeaseGone) {
+			t.Errorf("Watch returned %v", err)
+		}
+	case <-time.After(patience / 2):
+		t.Error("Watch has not ended")
+	}
+	if n := ask[int](t, "SELECT count(*) FROM deleted.entry"); n != 1 {
+		t.Errorf("%d entries are in the table, want the waiter's", n)
+	}
+}
+
+// Messages that mean nothing, to us or at all, do no harm, nor does their number.
+func TestStormOfMessagesDoesNoHarm(t *testing.T) {
+	t.Parallel()
+	url := namespace(t, "storm")
+	a, b := open(t, url), open(t, url)
+	pool, err := pgxpool.New(bounded(t), server.AdminURL("postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	stop := make(chan struct{})
+	var storm sync.WaitGroup
+	for range 2 {
+		storm.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				_, err := pool.Exec(context.Background(), "SELECT pg_notify($1, x || repeat('f', 32)), pg_notify($2, 'L' || i) FROM generate_series(1, 500) i, (VALUES ('T'), ('L'), ('G'), ('O'), ('?'), ('')) v(x)",
+					postgres.Inbox(a.Store()), postgres.Inbox(b.Store()))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	handOff(t, []*session.Session{a, b}, "q", 4, 40)
+	close(stop)
+	storm.Wait()
+}
+
+func TestObserversAreToldOnlyWhileTheyLookOn(t *testing.T) {
+	t.Parallel()
+	url := namespace(t, "observed")
+	a, b := enter(t, url, long, nil), enter(t, url, long, nil)
+	ctx, cancel := context.WithCancel(bounded(t))
+	states := make(chan int, 100)
+	ended := make(chan error, 1)
+	go func() {
+		ended <- b.store.Watch(ctx, "q", func(q driver.Queue) error {
+			states <- len(q.Entries)
+			return nil
+		})
+	}()
+	next := func(want int) {
+		t.Helper()
+		select {
+		case n := <-states:
+			if n != want {
+				t.Errorf("%d entries are shown, want %d", n, want)
+			}
+		case <-time.After(4 * time.Second): // sooner than a look
+			t.Errorf("nothing is shown, want %d entries", want)
+		}
+	}
+	next(0)
+	v := a.join("q")
+	next(1)
+	a.leave(v.Me)
+	next(0)
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("Watch returned %v", err)
+	}
+	eventually(t, func() error {
+		if n := ask[int](t, "SELECT count(*) FROM observed.observer"); n != 0 {
+			return fmt.Errorf("%d observers are left", n)
+		}
+		return nil
+	})
+}
+
+// A renewal does not wait for a connection that is busy, nor for one to be made.
+func TestRenewalsDoNotQueueBehindJoins(t *testing.T) {
+	t.Parallel()
+	p := enter(t, namespace(t, "busy"), patience, &drivertest.Link{})
+	tx := begin(t, txDefault)
+	if _, err := tx.Exec(bounded(t), "SELECT pg_advisory_xact_lock(hashtextextended('busy/q', 5261))"); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(bounded(t))
+	var joins sync.WaitGroup
+	for range 40 { // more than there are connections
+		joins.Go(func() { _, _ = p.Join(ctx, claim("q")) })
+	}
+	for begun := time.Now(); time.Since(begun) < time.Second; {
+		before := time.Now()
+		if err := p.Renew(bounded(t)); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Check(bounded(t)); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(before); took > 2*time.Second {
+			t.Errorf("a renewal took %v", took)
+		}
+	}
+	cancel()
+	joins.Wait()
+}

@@ -1,0 +1,254 @@
+package postgres
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/fairlead-go/fairlead/session/driver"
+)
+
+// layout is the version of the schema that this build makes and understands.
+// A later one may say that builds which understand this one may use it as well.
+const layout = 1
+
+//go:embed schema.sql
+var schemaSQL string
+
+// versionSQL is the part of the schema that every layout has.
+const versionSQL = `
+CREATE TABLE version (
+	one    boolean PRIMARY KEY DEFAULT true CHECK (one),
+	layout int NOT NULL, -- which the schema has
+	needs  int NOT NULL  -- who understands this one may use it
+);
+CREATE FUNCTION schema_layout(OUT layout int, OUT needs int)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, "fairlead", pg_temp AS $$
+	SELECT v.layout, v.needs FROM version v
+$$;
+`
+
+// upgrades are the steps from one layout to the next: the first makes the schema.
+var upgrades = [layout]string{versionSQL + schemaSQL + `
+INSERT INTO version (layout, needs) VALUES (1, 1);
+`}
+
+// grants takes from everybody what PostgreSQL gives everybody.
+const grants = `
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA "fairlead" FROM PUBLIC;
+`
+
+// in puts the name of a namespace, which needs no quoting, into SQL.
+func in(ns, sql string) string {
+	return strings.NewReplacer(`"fairlead"`, `"`+ns+`"`, `'fairlead'`, `'`+ns+`'`).Replace(sql)
+}
+
+// statements are the requests to a namespace.
+type statements struct {
+	open, renew, check, close, entries              string
+	join, look, settle, leave, update, limit, tell  string
+	read, list, reap, sweep, observe, guard, layout string
+}
+
+func statementsFor(ns string) statements {
+	rows := func(call string) string { return in(ns, `SELECT `+columns+` FROM "fairlead".`+call) }
+	one := func(call string) string { return in(ns, `SELECT "fairlead".`+call) }
+	return statements{
+		open:    one(`session_open($1, $2, $3, $4)`),
+		renew:   one(`session_renew($1)`),
+		check:   one(`session_check($1)`),
+		close:   in(ns, `SELECT what, queues FROM "fairlead".session_close($1)`),
+		entries: in(ns, `SELECT queue, token, id FROM "fairlead".session_entries($1)`),
+		join:    rows(`queue_join($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`),
+		look:    rows(`queue_look($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`),
+		settle:  rows(`queue_settle($1, $2, $3, $4, $5)`),
+		leave:   one(`queue_leave($1, $2, $3, $4)`),
+		update:  rows(`queue_update($1, $2, $3, $4, $5)`),
+		limit:   one(`queue_limit($1, $2, $3, $4, $5)`),
+		tell:    one(`queue_tell($1, $2)`),
+		read:    rows(`queue_read($1, $2)`),
+		list:    rows(`queue_list($1)`),
+		reap:    one(`queue_reap($1)`),
+		sweep:   one(`sweep()`),
+		observe: one(`observe($1, $2, $3)`),
+		guard:   one(`guard($1, $2, $3)`),
+		layout:  in(ns, `SELECT layout, needs, current_setting('server_encoding') FROM "fairlead".schema_layout()`),
+	}
+}
+
+// Migrate makes or updates the schema that a postgres:// URL names with its
+// parameter namespace, "fairlead" if it has none. It is idempotent, and safe to run
+// by several at a time and while the schema is in use: sessions of the layout before
+// go on. It needs a user who owns the schema or, if that is not there, who may
+// create it (the privilege CREATE on the database).
+//
+// It blocks until the database has done it, and ends otherwise with ctx. It fails with
+// a permanent error where the schema is of a newer release than this.
+func Migrate(ctx context.Context, rawURL string) error {
+	u, err := parseURL(rawURL)
+	if err != nil {
+		return fmt.Errorf("migrate: %w", driver.Permanent(err))
+	}
+	t, err := parseTarget(u)
+	if err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
+	cfg, err := t.poolConfig(nil)
+	if err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
+	c, err := pgx.ConnectConfig(ctx, cfg.ConnConfig)
+	if err != nil {
+		return fmt.Errorf("migrate: PostgreSQL at %s: %w", t.where(), err)
+	}
+	defer func() { _ = hangUp(c) }()
+	return MigrateConn(ctx, c, t.namespace)
+}
+
+// MigrateConn is Migrate on a connection that the program already has, which is not
+// in a transaction.
+func MigrateConn(ctx context.Context, c *pgx.Conn, namespace string) error {
+	if err := checkNamespace(namespace); err != nil {
+		return driver.Permanent(fmt.Errorf("migrate: %w", err))
+	}
+	tx, err := c.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
+	if err == nil {
+		err = migrate(ctx, tx, namespace)
+		if err == nil {
+			err = tx.Commit(ctx)
+		} else {
+			_ = tx.Rollback(ctx)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("migrate schema %s: %w", namespace, err)
+	}
+	return nil
+}
+
+func migrate(ctx context.Context, tx pgx.Tx, ns string) error {
+	// Before anything is read: what is read then is what others have committed.
+	if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(hashtextextended($1, 5261))", pgx.QueryExecModeExec, "fairlead migrate "+ns); err != nil {
+		return err
+	}
+	var schema, versioned bool
+	err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1),
+		EXISTS (SELECT FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+			WHERE n.nspname = $1 AND p.proname = 'schema_layout')`, pgx.QueryExecModeExec, ns).Scan(&schema, &versioned)
+	if err != nil {
+		return err
+	}
+	now := 0
+	if versioned {
+		var needs int
+		if err := tx.QueryRow(ctx, in(ns, `SELECT layout, needs FROM "fairlead".schema_layout()`), pgx.QueryExecModeExec).Scan(&now, &needs); err != nil {
+			return err
+		}
+		if needs > layout {
+			return tooNew(ns, now, needs)
+		}
+	}
+	if now >= layout {
+		return nil
+	}
+	script := ""
+	if !schema {
+		script = `CREATE SCHEMA "fairlead";` + "\n"
+	}
+	script += `SET LOCAL search_path = "fairlead", pg_catalog;` + "\n" + strings.Join(upgrades[now:], "\n") + grants
+	return execScript(ctx, tx, in(ns, script))
+}
+
+// execScript executes several statements.
+func execScript(ctx context.Context, tx pgx.Tx, script string) error {
+	results, err := tx.Conn().PgConn().Exec(ctx, script).ReadAll()
+	for _, r := range results {
+		if err == nil {
+			err = r.Err
+		}
+	}
+	return err
+}
+
+func tooNew(ns string, found, needs int) error {
+	return driver.Permanent(fmt.Errorf("the schema %s has layout %d, for releases that understand %d, and this build understands up to %d: upgrade this program",
+		ns, found, needs, layout))
+}
+
+// prepare sees to it that the schema is there and is one that we understand.
+func (s *store) prepare(ctx context.Context, mayMigrate bool) error {
+	found, err := s.readLayout(ctx)
+	if err == nil && (found >= layout || !mayMigrate) {
+		return s.usable(found)
+	}
+	switch codeOf(err) {
+	case "": // it is there and old, or something else is wrong
+		if err != nil {
+			return err
+		}
+	case stateBadSchema, stateNoFunction, stateNoTable:
+	default:
+		return err
+	}
+	if !mayMigrate {
+		return err
+	}
+	migrateErr := s.migrate(ctx)
+	if migrateErr == nil {
+		_, err = s.readLayout(ctx)
+		return err
+	}
+	if codeOf(migrateErr) == stateForbidden {
+		return driver.Permanent(fmt.Errorf("the schema %s is not there or is of an older release, and this user may not change that: %s: %w",
+			s.ns, howToMigrate(s.ns), migrateErr))
+	}
+	if pg := serversError(migrateErr); pg != nil && isDefinition(pg) {
+		return driver.Permanent(migrateErr)
+	}
+	return migrateErr
+}
+
+// isDefinition tells of an error in what is to be defined: something else of that name
+// is there.
+func isDefinition(pg *pgconn.PgError) bool { return strings.HasPrefix(pg.Code, "42") }
+
+// usable tells whether a schema of an older layout will do.
+func (s *store) usable(found int) error {
+	if found < layout {
+		return driver.Permanent(fmt.Errorf("the schema %s has layout %d, this build needs %d: %s", s.ns, found, layout, howToMigrate(s.ns)))
+	}
+	return nil
+}
+
+// readLayout returns the layout of the schema, if we may use it.
+func (s *store) readLayout(ctx context.Context) (found int, err error) {
+	var needs int
+	var encoding string
+	err = s.query(ctx, vital, s.sql.layout, nil, func(r pgx.Rows) error { return r.Scan(&found, &needs, &encoding) })
+	switch {
+	case err != nil:
+		return 0, err
+	case needs > layout:
+		return 0, tooNew(s.ns, found, needs)
+	case encoding != "UTF8":
+		return 0, driver.Permanent(fmt.Errorf("the database has the encoding %s, and names need UTF8", encoding))
+	}
+	return found, nil
+}
+
+// migrate does so on a connection of the pool.
+func (s *store) migrate(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx) // bounded by the caller: somebody else may be at it
+	defer cancel()
+	defer context.AfterFunc(s.ctx, cancel)()
+	c, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Release()
+	return MigrateConn(ctx, c.Conn(), s.ns)
+}

@@ -1,0 +1,137 @@
+package postgres_test
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/fairlead-go/fairlead/session"
+	"github.com/fairlead-go/fairlead/session/driver"
+	"github.com/fairlead-go/fairlead/session/postgres"
+)
+
+func TestMigrationsBesideOneAnotherMakeOneSchema(t *testing.T) {
+	t.Parallel()
+	execute(t, "DROP SCHEMA IF EXISTS migrated CASCADE")
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			if err := postgres.Migrate(bounded(t), namespace(t, "migrated")); err != nil {
+				t.Error(err)
+			}
+		})
+		wg.Go(func() { // and those that open a session
+			st, err := dial(namespace(t, "migrated"), nil, nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			_ = st.Close()
+		})
+	}
+	wg.Wait()
+	p := enter(t, namespace(t, "migrated"), patience, nil)
+	v := p.join("q")
+	if err := postgres.Migrate(bounded(t), namespace(t, "migrated")); err != nil {
+		t.Error(err)
+	}
+	if q := p.queue("q"); len(q) != 1 || q[0] != v.Me.Token {
+		t.Errorf("after one more migration the queue is %v", q)
+	}
+	if n := ask[int](t, "SELECT count(*) FROM migrated.version WHERE layout = 1"); n != 1 {
+		t.Errorf("the version is recorded %d times", n)
+	}
+}
+
+func TestSchemaOfANewerReleaseIsRefusedUnlessItSaysOtherwise(t *testing.T) {
+	t.Parallel()
+	execute(t, "DROP SCHEMA IF EXISTS newer CASCADE")
+	if err := postgres.Migrate(bounded(t), namespace(t, "newer")); err != nil {
+		t.Fatal(err)
+	}
+	execute(t, "UPDATE newer.version SET layout = 7, needs = 1")
+	enter(t, namespace(t, "newer"), patience, nil).join("q")
+	execute(t, "UPDATE newer.version SET needs = 2")
+	for _, migrate := range []string{"auto", "never"} {
+		refusedAtOnce(t, with(t, namespace(t, "newer"), "migrate", migrate), "layout 7", "upgrade this program")
+	}
+	if err := postgres.Migrate(bounded(t), namespace(t, "newer")); !driver.IsPermanent(err) {
+		t.Errorf("Migrate returned %v, want a permanent error", err)
+	}
+}
+
+func TestMissingSchemaIsAskedForInWords(t *testing.T) {
+	t.Parallel()
+	user := executor(t, "alien") // may use that schema alone
+	for _, migrate := range []string{"auto", "never"} {
+		refusedAtOnce(t, with(t, user, "namespace", "missing", "migrate", migrate), "fairlead migrate", "missing", "postgres.Migrate")
+	}
+	// One of an older release that it may not update: here it is older than any.
+	execute(t, "UPDATE alien.version SET layout = 0")
+	for _, migrate := range []string{"auto", "never"} {
+		refusedAtOnce(t, with(t, user, "namespace", "alien", "migrate", migrate), "fairlead migrate", "?namespace=alien")
+	}
+	execute(t, "UPDATE alien.version SET layout = 1")
+	// Somebody else's schema is not taken over.
+	execute(t, "DROP SCHEMA IF EXISTS taken CASCADE; CREATE SCHEMA taken; CREATE TABLE taken.session (x int)")
+	refusedAtOnce(t, namespace(t, "taken"), `"session" already exists`)
+	if ask[bool](t, "SELECT to_regclass('taken.entry') IS NOT NULL") {
+		t.Error("half a schema was made")
+	}
+}
+
+// The user of TestConformance may call the functions. Without that grant there is no
+// way in, nor is there ever one to the tables.
+func TestFunctionsAndTablesAreNotForEverybody(t *testing.T) {
+	t.Parallel()
+	user := executor(t, "walled")
+	execute(t, "REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA walled FROM walled")
+	refusedAtOnce(t, with(t, user, "namespace", "walled"), "GRANT USAGE ON SCHEMA walled", "GRANT EXECUTE")
+	execute(t, "GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA walled TO walled")
+	enter(t, with(t, user, "namespace", "walled"), patience, nil).join("q")
+	pool, err := pgxpool.New(bounded(t), user)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	for _, table := range []string{"session", "entry", "limits", "settled", "observer", "version", "place"} {
+		if _, err := pool.Exec(bounded(t), "SELECT FROM walled."+table); err == nil || !strings.Contains(err.Error(), "permission denied") {
+			t.Errorf("table %s can be read: %v", table, err)
+		}
+	}
+	for _, call := range []string{"tell('q', 1)", "show('q')"} { // have no privileges of their own
+		if _, err := pool.Exec(bounded(t), "SET search_path = walled; SELECT walled."+call); err == nil {
+			t.Errorf("%s can be called", call)
+		}
+	}
+}
+
+// Where the default isolation is another one, each request says what it needs.
+func TestDefaultsOfTheDatabaseDoNoHarm(t *testing.T) {
+	t.Parallel()
+	user := executor(t, "defaults")
+	execute(t, "ALTER ROLE defaults SET default_transaction_isolation = 'serializable'; ALTER ROLE defaults SET synchronous_commit = off; ALTER ROLE defaults SET search_path = pg_temp; ALTER ROLE defaults SET enable_indexscan = off")
+	pool, err := pgxpool.New(bounded(t), user)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	opts := &session.Options{Identity: "pool"}
+	for range 2 {
+		s, err := postgres.NewSession(bounded(t), pool, "defaults", opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		handOff(t, []*session.Session{s}, "q", 4, 50)
+		if err := s.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}
+	if pool.Stat().TotalConns() == 0 {
+		t.Error("the pool is the caller's and was emptied")
+	}
+	handOff(t, []*session.Session{open(t, with(t, user, "namespace", "defaults"))}, "q", 4, 50)
+}
