@@ -79,6 +79,12 @@ SEEDS ?= 20000
 sim: ## simulate schedules in virtual time: make sim SEEDS=1000000, or make sim SEED=123 to replay one
 	cd integration && go test -count=1 -timeout 24h ./sim $(if $(SEED),-v -run '^TestSeeds$$' -seed $(SEED),-full -seeds $(SEEDS))
 
+HANDOFFS ?= 1000000
+
+.PHONY: soak
+soak: ## a million hand-offs on PostgreSQL, some ten minutes: make soak HANDOFFS=50000 for as many as CI makes
+	cd integration && go test -count=1 -timeout 24h -v -run '^TestHandOffsNeverOverlapNorStop$$' ./postgres -handoffs $(HANDOFFS)
+
 BACKEND ?= memory
 
 .PHONY: conformance

@@ -1,163 +1,23 @@
 package etcd_test
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"math/rand/v2"
-	"slices"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/fairlead-go/fairlead/integration/proxy"
-	"github.com/fairlead-go/fairlead/mutex"
-	"github.com/fairlead-go/fairlead/session"
+	"github.com/fairlead-go/fairlead/integration/internal/frozen"
 )
 
-const freezes = 25
-
-// The heart of the matter: when the network of a holder falls silent, its grant
-// ends before the next one begins. All runs share one server and one clock.
 func TestFrozenHolderSeesLossBeforeNextGrant(t *testing.T) {
-	for _, w := range []weather{
-		{name: "RepliesOnTime", ttl: shortTTL, span: shortTTL / 2},
-		{name: "RepliesLate", ttl: shortTTL, late: time.Second, calm: 100 * time.Millisecond, span: 400 * time.Millisecond},
+	frozen.Run(t, frozen.Store{
+		Addrs: []string{shared.Addr()},
+		URL:   func(addrs []string) string { return "etcd://" + addrs[0] },
+	},
+		frozen.Weather{Name: "RepliesOnTime", TTL: shortTTL, Span: shortTTL / 2},
+		frozen.Weather{Name: "RepliesLate", TTL: shortTTL, Late: time.Second, Calm: 100 * time.Millisecond, Span: 400 * time.Millisecond},
 		// Here requests outlive the delay, so that the holder does get replies to
 		// what it sent a second before. Trust that were counted from their receipt
 		// would end a second too late, which is more than the margin and the
 		// server's slack together.
-		{name: "RepliesLateAndAccepted", ttl: 2 * shortTTL, late: time.Second, calm: 1200 * time.Millisecond, span: 800 * time.Millisecond},
-	} {
-		t.Run(w.name, func(t *testing.T) {
-			gaps := make([]time.Duration, freezes)
-			errs := make([]error, freezes)
-			var wg sync.WaitGroup
-			for i := range freezes {
-				wg.Go(func() {
-					for attempt := range 3 {
-						name := fmt.Sprintf("%s/%d/%d", nameFor(t), i, attempt)
-						gaps[i], errs[i] = w.freeze(bounded(t), name)
-						if !errors.Is(errs[i], errTooEarly) {
-							return
-						}
-					}
-				})
-			}
-			wg.Wait()
-			if err := errors.Join(errs...); err != nil {
-				t.Fatal(err)
-			}
-			slices.Sort(gaps)
-			t.Logf("from loss seen to next grant, %d runs: min %v, median %v, max %v", freezes,
-				gaps[0].Round(time.Millisecond), gaps[freezes/2].Round(time.Millisecond), gaps[freezes-1].Round(time.Millisecond))
-			if early := slices.IndexFunc(gaps, func(d time.Duration) bool { return d > 0 }); early != 0 {
-				t.Errorf("the next holder was granted before the old one saw its loss, in %d of %d runs: %v", early, freezes, gaps)
-			}
-		})
-	}
-}
-
-// A weather is what a holder goes through before its network freezes.
-type weather struct {
-	name string
-	ttl  time.Duration // of the holder
-	late time.Duration // how much later than sent the last replies arrive
-	calm time.Duration // so long from then to the freeze, at least
-	span time.Duration // and at most so much longer
-}
-
-// errTooEarly says that a run shows nothing: on a machine that does something
-// else for a second or two, a lease of two may not last until the freeze.
-var errTooEarly = errors.New("the grant was lost before the freeze")
-
-// freeze lets a holder and a waiter meet on name, and freezes the holder's
-// network for good. It returns the time from the end of the holder's context to
-// the waiter's grant.
-func (w weather) freeze(ctx context.Context, name string) (gap time.Duration, err error) {
-	p, err := proxy.Listen(shared.Addr())
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, p.Close()) }()
-	holder, err := session.Open(ctx, "etcd://"+p.Addr(), w.holder())
-	if err != nil {
-		return 0, err
-	}
-	defer func() {
-		p.Delay(proxy.Both, 0)
-		p.Thaw(proxy.Both)
-		err = errors.Join(err, holder.Close(ctx))
-	}()
-	// A long TTL keeps what the waiter's own lease needs out of the experiment.
-	waiter, err := session.Open(ctx, "etcd://"+shared.Addr(), quiet("waiter", time.Minute))
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, waiter.Close(ctx)) }()
-
-	g, err := mutex.New(holder, name).Lock(ctx)
-	if err != nil {
-		return 0, err
-	}
-	lost := make(chan time.Time, 1)
-	context.AfterFunc(g.Context(), func() { lost <- time.Now() })
-	granted := begin(func() (time.Time, error) {
-		g, err := mutex.New(waiter, name).Lock(ctx)
-		at := time.Now()
-		if err == nil {
-			err = g.Release(ctx)
-		}
-		return at, err
-	})
-	if err := waitForQueue(ctx, name, 2); err != nil {
-		return 0, err
-	}
-
-	p.Delay(proxy.Down, w.late)
-	time.Sleep(w.calm + rand.N(w.span))
-	if err := g.Check(); err != nil {
-		return 0, fmt.Errorf("%w: %w", errTooEarly, err)
-	}
-	// Requests stop at once. Replies that are under way still arrive: nothing
-	// but those can, as the server hears no more.
-	p.Freeze(proxy.Up)
-	if w.late == 0 {
-		p.Freeze(proxy.Down)
-	}
-
-	<-granted.done
-	if granted.err != nil {
-		return 0, granted.err
-	}
-	select {
-	case at := <-lost:
-		if cause := context.Cause(g.Context()); !errors.Is(cause, session.ErrLost) {
-			err = fmt.Errorf("the grant ended with cause %w, want ErrLost", cause)
-		}
-		return granted.v.Sub(at), err
-	case <-ctx.Done():
-		return 0, errors.New("the holder never saw its loss")
-	}
-}
-
-// holder has the default margin of a short TTL.
-func (w weather) holder() *session.Options {
-	o := quiet("holder", w.ttl)
-	o.Margin = 500 * time.Millisecond
-	return o
-}
-
-func waitForQueue(ctx context.Context, name string, n int) error {
-	for {
-		keys, err := queue(ctx, shared.admin, name)
-		if err != nil || len(keys) == n {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("queue %s never had %d entries, but %v", name, n, keys)
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
+		frozen.Weather{Name: "RepliesLateAndAccepted", TTL: 2 * shortTTL, Late: time.Second, Calm: 1200 * time.Millisecond, Span: 800 * time.Millisecond},
+	)
 }
