@@ -3,14 +3,13 @@ package postgres
 import (
 	"cmp"
 	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"go.opentelemetry.io/otel/trace"
 
+	"github.com/fairlead-go/fairlead/internal/traceparent"
 	"github.com/fairlead-go/fairlead/session/driver"
 )
 
@@ -122,12 +121,9 @@ type infoRecord struct {
 }
 
 func encodeInfo(info driver.Info) string {
-	r := infoRecord{Note: info.Note}
+	r := infoRecord{Note: info.Note, Trace: traceparent.Format(info.Trace)}
 	if !info.Since.IsZero() {
 		r.Since = info.Since.UnixMilli()
-	}
-	if info.Trace.IsValid() {
-		r.Trace = fmt.Sprintf("00-%s-%s-%s", info.Trace.TraceID(), info.Trace.SpanID(), info.Trace.TraceFlags())
 	}
 	b, err := json.Marshal(r)
 	if err != nil { // strings and numbers always can be
@@ -147,25 +143,8 @@ func decodeInfo(s string) (info driver.Info) {
 	if r.Since != 0 {
 		info.Since = time.UnixMilli(r.Since)
 	}
-	info.Trace = decodeTrace(r.Trace)
+	info.Trace = traceparent.Parse(r.Trace)
 	return info
-}
-
-func decodeTrace(s string) trace.SpanContext {
-	parts := strings.Split(s, "-")
-	if len(parts) != 4 {
-		return trace.SpanContext{}
-	}
-	traceID, err := trace.TraceIDFromHex(parts[1])
-	spanID, err2 := trace.SpanIDFromHex(parts[2])
-	if err != nil || err2 != nil {
-		return trace.SpanContext{}
-	}
-	var flags trace.TraceFlags
-	if parts[3] == "01" {
-		flags = trace.FlagsSampled
-	}
-	return trace.NewSpanContext(trace.SpanContextConfig{TraceID: traceID, SpanID: spanID, TraceFlags: flags, Remote: true})
 }
 
 // printable makes a text of a string that PostgreSQL stores.

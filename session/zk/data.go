@@ -3,11 +3,9 @@ package zk
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"time"
 
-	"go.opentelemetry.io/otel/trace"
-
+	"github.com/fairlead-go/fairlead/internal/traceparent"
 	"github.com/fairlead-go/fairlead/session/driver"
 )
 
@@ -28,12 +26,9 @@ type record struct {
 }
 
 func encodeEntry(kind string, info driver.Info, value string) []byte {
-	r := record{Layout: layout, Kind: kind, Note: info.Note}
+	r := record{Layout: layout, Kind: kind, Note: info.Note, Trace: traceparent.Format(info.Trace)}
 	if !info.Since.IsZero() {
 		r.Since = info.Since.UnixMilli()
-	}
-	if sc := info.Trace; sc.IsValid() {
-		r.Trace = fmt.Sprintf("00-%s-%s-%s", sc.TraceID(), sc.SpanID(), sc.TraceFlags())
 	}
 	b, err := json.Marshal(r)
 	if err != nil { // strings and numbers always can be
@@ -60,28 +55,11 @@ func decodeEntry(e *driver.Entry, data []byte) error {
 		e.ID, e.Value = "", string(data)
 		return nil
 	}
-	e.Kind, e.Value, e.Info = r.Kind, string(value), driver.Info{Note: r.Note, Trace: parseTrace(r.Trace)}
+	e.Kind, e.Value, e.Info = r.Kind, string(value), driver.Info{Note: r.Note, Trace: traceparent.Parse(r.Trace)}
 	if r.Since != 0 {
 		e.Info.Since = time.UnixMilli(r.Since)
 	}
 	return nil
-}
-
-// parseTrace reads what encodeEntry wrote; anything else is no trace.
-func parseTrace(s string) trace.SpanContext {
-	if len(s) != 55 {
-		return trace.SpanContext{}
-	}
-	traceID, err1 := trace.TraceIDFromHex(s[3:35])
-	spanID, err2 := trace.SpanIDFromHex(s[36:52])
-	if err1 != nil || err2 != nil {
-		return trace.SpanContext{}
-	}
-	c := trace.SpanContextConfig{TraceID: traceID, SpanID: spanID, Remote: true}
-	if s[53:] == "01" {
-		c.TraceFlags = trace.FlagsSampled
-	}
-	return trace.NewSpanContext(c)
 }
 
 // A limitRecord is the data of a limit's node.

@@ -69,22 +69,6 @@ func TestNewerLayoutIsRefused(t *testing.T) {
 	}
 }
 
-func TestGarbledTraceIsNone(t *testing.T) {
-	good := "00-01020000000000000000000000000003-0400000000000005-01"
-	if got := parseTrace(good); !got.Equal(someSpan()) {
-		t.Fatalf("parseTrace(%q) = %+v", good, got)
-	}
-	for _, s := range []string{
-		"", good[1:], good + "0", good[:54], strings.Replace(good, "1", "g", 1),
-		"00-00000000000000000000000000000000-0400000000000005-01", "00-01020000000000000000000000000003-0000000000000000-01",
-		strings.Repeat("-", 55), strings.Repeat("\xff", 55),
-	} {
-		if got := parseTrace(s); got.IsValid() {
-			t.Errorf("parseTrace(%q) = %+v", s, got)
-		}
-	}
-}
-
 func TestGarbledLimitIsAnErrorThatTellsWhatToDo(t *testing.T) {
 	s, err := newStore(Config{Servers: []string{"h:2181"}}, nil)
 	if err != nil {

@@ -1,0 +1,37 @@
+// Package traceparent writes span contexts into stores and reads them back, in the form of
+// the header traceparent of W3C's Trace Context.
+package traceparent
+
+import (
+	"fmt"
+
+	"go.opentelemetry.io/otel/trace"
+)
+
+// length is that of version 00: "00-", 32 digits, "-", 16 digits, "-", 2 digits.
+const length = 55
+
+// Format returns the text for sc, and "" where that is not valid.
+func Format(sc trace.SpanContext) string {
+	if !sc.IsValid() {
+		return ""
+	}
+	return fmt.Sprintf("00-%s-%s-%s", sc.TraceID(), sc.SpanID(), sc.TraceFlags())
+}
+
+// Parse reads what Format wrote, as that of somebody else; anything else is no span context.
+func Parse(s string) trace.SpanContext {
+	if len(s) != length {
+		return trace.SpanContext{}
+	}
+	traceID, err1 := trace.TraceIDFromHex(s[3:35])
+	spanID, err2 := trace.SpanIDFromHex(s[36:52])
+	if err1 != nil || err2 != nil {
+		return trace.SpanContext{}
+	}
+	c := trace.SpanContextConfig{TraceID: traceID, SpanID: spanID, Remote: true}
+	if s[53:] == "01" {
+		c.TraceFlags = trace.FlagsSampled
+	}
+	return trace.NewSpanContext(c)
+}
