@@ -10,6 +10,7 @@ import (
 )
 
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	drivertest.Run(t, drivertest.Backend{
 		MinTTL:    2 * time.Second,
 		Networked: true,

@@ -67,16 +67,19 @@ func OpenWith(ctx context.Context, u *url.URL, opts *session.Options, dial Diale
 		return nil, err
 	}
 	timeout := timeoutOf(opts)
+	dialer := net.Dialer{Timeout: timeout, KeepAlive: pingInterval}
 	conns := &connections{dial: dial, name: t.ServerName, open: map[*connection]struct{}{}}
+	conns.ctx, conns.cancel = context.WithCancel(context.Background())
 	client, err := conns.client(ctx, rueidis.ClientOption{
 		InitAddress: t.Hosts, SelectDB: t.database,
 		Username: t.User, Password: t.Password, TLSConfig: t.TLS,
 		Sentinel: rueidis.SentinelOption{
 			MasterSet: t.sentinel, Username: t.sentinelUser, Password: t.sentinelPassword, TLSConfig: t.TLS,
-			TopologyRefreshInterval: refreshInterval,
+			Dialer: dialer, TopologyRefreshInterval: refreshInterval,
 		},
+		ClusterOption:    rueidis.ClusterOption{MaxMovedRedirections: 5},
 		DialCtxFn:        conns.connect,
-		Dialer:           net.Dialer{Timeout: timeout, KeepAlive: pingInterval},
+		Dialer:           dialer,
 		ConnWriteTimeout: timeout,
 		ClientName:       "fairlead",
 		ClientSetInfo:    rueidis.DisableClientSetInfo,
@@ -87,6 +90,10 @@ func OpenWith(ctx context.Context, u *url.URL, opts *session.Options, dial Diale
 		DisableRetry:      true, // the session does that, who knows what may be repeated
 	})
 	if err != nil {
+		conns.cancel()
+		if reason := conns.diagnosed(ctx, t, err); reason != nil {
+			err = reason
+		}
 		return nil, refused(ctx, t, err)
 	}
 	s := newStore(client, strings.Join(t.Hosts, ", "), Config{t.namespace, t.replicas}, opts)
@@ -146,19 +153,34 @@ func (s *store) begin(ctx context.Context) (driver.Store, error) {
 	if err == nil {
 		up := s.inbox.next()
 		s.background(func() { s.inbox.run(s.ctx) })
+		if err = s.subscribed(ctx, up); err == nil {
+			return s, nil
+		}
+	}
+	return nil, errors.Join(err, s.Close())
+}
+
+// subscribed waits until the inbox is up. A refusal it does not wait out.
+func (s *store) subscribed(ctx context.Context, up <-chan struct{}) (err error) {
+	overdue := time.After(s.timeout)
+	for err == nil {
 		select {
 		case <-up:
-			return s, nil
+			return nil
+		case <-s.inbox.failed:
+			if _, permanent := refusal(s.inbox.trouble()); !permanent {
+				continue
+			}
 		case <-ctx.Done():
 			err = fmt.Errorf("no subscription with Redis at %s: %w", s.where, ctx.Err())
-		case <-time.After(s.timeout):
+		case <-overdue:
 			err = fmt.Errorf("no subscription with Redis at %s within %v", s.where, s.timeout)
 		}
 		if last := s.inbox.trouble(); last != nil {
 			err = s.failed(ctx, "subscribe to a channel", last)
 		}
 	}
-	return nil, errors.Join(err, s.Close())
+	return err
 }
 
 // probe asks the server what it is.
@@ -174,10 +196,10 @@ func (s *store) probe(ctx context.Context) error {
 	version, policy := r.rest[0], r.rest[1]
 	major, _, _ := strings.Cut(version, ".")
 	if n, err := strconv.Atoi(major); err != nil || n < leastMajor {
-		return driver.Permanent(fmt.Errorf("Redis at %s is version %s, and %d.0 or later is needed", s.where, version, leastMajor))
+		return driver.Permanent(fmt.Errorf("the Redis server at %s is version %s, and %d.0 or later is needed", s.where, version, leastMajor))
 	}
 	if policy != "noeviction" {
-		return driver.Permanent(fmt.Errorf("Redis at %s has maxmemory-policy %s, with which it may throw away a lock that is held: "+
+		return driver.Permanent(fmt.Errorf("the Redis server at %s has maxmemory-policy %s, with which it may throw away a lock that is held: "+
 			"set it to noeviction, or use a server of its own for locks", s.where, policy))
 	}
 	return nil
@@ -189,11 +211,15 @@ type connections struct {
 	dial Dialer
 	name string // to expect in the server's certificate, instead of the host
 
+	ctx    context.Context // ends when no further ones are wanted
+	cancel context.CancelFunc
+
 	closed atomic.Uint64 // how many have been
 	sound  atomic.Uint64 // how many had been when a request was last answered slowly
 
 	mu   sync.Mutex
-	over bool // no further ones are wanted
+	over bool   // ctx has ended
+	last string // where the latest went
 	open map[*connection]struct{}
 }
 
@@ -225,6 +251,7 @@ func (cs *connections) client(ctx context.Context, opts rueidis.ClientOption) (r
 
 // close closes all connections, and lets none be made any more.
 func (cs *connections) close() {
+	cs.cancel()
 	cs.mu.Lock()
 	cs.over = true
 	open := slices.Collect(maps.Keys(cs.open))
@@ -238,6 +265,7 @@ func (cs *connections) close() {
 func (cs *connections) connect(ctx context.Context, addr string, d *net.Dialer, cfg *tls.Config) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.Timeout)
 	defer cancel()
+	defer context.AfterFunc(cs.ctx, cancel)()
 	plain, err := cs.dial(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
@@ -245,7 +273,7 @@ func (cs *connections) connect(ctx context.Context, addr string, d *net.Dialer, 
 	c := &connection{plain, cs}
 	cs.mu.Lock()
 	over := cs.over
-	cs.open[c] = struct{}{}
+	cs.open[c], cs.last = struct{}{}, addr
 	cs.mu.Unlock()
 	if over {
 		_ = c.Close()
@@ -254,16 +282,35 @@ func (cs *connections) connect(ctx context.Context, addr string, d *net.Dialer, 
 	if cfg == nil {
 		return c, nil
 	}
-	own := cfg.Clone()
-	if own.ServerName = cs.name; cs.name == "" {
-		own.ServerName, _, _ = net.SplitHostPort(addr)
-	}
-	secure := tls.Client(c, own)
-	if err := secure.HandshakeContext(ctx); err != nil {
+	secure := tls.Client(c, cs.forHost(cfg, addr))
+	if err := cs.handshake(ctx, addr, secure); err != nil {
 		_ = c.Close()
 		return nil, fmt.Errorf("TLS with %s: %w", addr, err)
 	}
 	return secure, nil
+}
+
+// forHost is the configuration of TLS for one server.
+func (cs *connections) forHost(cfg *tls.Config, addr string) *tls.Config {
+	own := cfg.Clone()
+	if own.ServerName = cs.name; cs.name == "" {
+		own.ServerName, _, _ = net.SplitHostPort(addr)
+	}
+	return own
+}
+
+// diagnosed is what is wrong for good with the server that was asked last, or nil.
+func (cs *connections) diagnosed(ctx context.Context, t target, err error) error {
+	if _, permanent := refusal(err); permanent || isMismatch(err) {
+		return nil // we know
+	}
+	cs.mu.Lock()
+	addr := cs.last
+	cs.mu.Unlock()
+	if addr == "" {
+		return nil
+	}
+	return cs.diagnose(ctx, addr, t.TLS)
 }
 
 // refused turns what kept us from connecting into an error of the driver.
@@ -276,13 +323,13 @@ func refused(ctx context.Context, t target, err error) error {
 		return fmt.Errorf("no answer from Redis at %s: %w", where, ctx.Err())
 	}
 	if advice, permanent := refusal(err); permanent {
-		return driver.Permanent(fmt.Errorf("Redis at %s: %w%s", where, err, advice))
+		return driver.Permanent(fmt.Errorf("the Redis server at %s: %w%s", where, err, advice))
 	}
 	if isMismatch(err) {
-		return driver.Permanent(fmt.Errorf("Redis at %s: %w", where, err))
+		return driver.Permanent(fmt.Errorf("the Redis server at %s: %w", where, err))
 	}
 	if len(t.Hosts) > 1 && t.sentinel == "" && strings.Contains(err.Error(), "cluster support disabled") {
-		return driver.Permanent(fmt.Errorf("Redis at %s is no cluster: several hosts are those of a cluster or, with ?sentinel=NAME, sentinels", where))
+		return driver.Permanent(fmt.Errorf("the Redis server at %s is no cluster: several hosts are those of a cluster or, with ?sentinel=NAME, sentinels", where))
 	}
 	return fmt.Errorf("no connection to Redis at %s: %w", where, err)
 }
@@ -292,5 +339,5 @@ func isMismatch(err error) bool {
 	_, cert := errors.AsType[*tls.CertificateVerificationError](err)
 	_, record := errors.AsType[tls.RecordHeaderError](err)
 	op, remote := errors.AsType[*net.OpError](err) // an alert, which the server has sent
-	return cert || record || remote && op.Op == "remote error"
+	return cert || record || remote && op.Op == "remote error" || errors.Is(err, errPlain) || errors.Is(err, errSecure)
 }

@@ -11,8 +11,8 @@
 //
 //	redis://USER:PASSWORD@HOST:PORT,HOST:PORT/DATABASE?PARAMETERS
 //
-// rediss is the same with TLS. The port is 6379 unless given; a password may come without
-// a user. Several hosts are those of a cluster or, with sentinel, sentinels. The path is the
+// rediss is the same with TLS. The port is 6379 unless given, that of sentinels 26379; a
+// password may come without a user. Several hosts are those of a cluster or, with sentinel, sentinels. The path is the
 // number of a database. The parameters are
 //
 //	ttl            the TTL of the session, as 15s
@@ -33,10 +33,10 @@
 //
 // All keys have the namespace as their hash tag, so in a cluster they are on one server:
 //
-//	{NS}:guard          a hash: the run of the server, how long nothing is granted, the longest TTL
+//	{NS}:guard          a hash: the reign of the server, how long nothing is granted, the longest TTL
 //	{NS}:token          the last token
 //	{NS}:names          the queues that have entries
-//	{NS}:s:SESSION      a hash that expires with the session: its run, its entries, and claims that were given up
+//	{NS}:s:SESSION      a hash that expires with the session: its reign, its entries, and claims that were given up
 //	{NS}:q:NAME         the IDs of a queue's entries, by token
 //	{NS}:d:NAME         a hash: the record of each entry, and the limit
 //	{NS}:w:NAME:ID      who is told when that entry leaves or changes; ID may be the word limit
@@ -70,14 +70,17 @@
 //
 // Replication is asynchronous: a primary that fails may take with it what it has
 // acknowledged, and so may a server that restarts. What is there then may be missing an
-// entry that is held. So each session belongs to one run of one server; scripts that name a
-// session of another run are refused, and nothing is granted until the longest TTL in use has
-// passed, by the clock of the server. The run, that time and that TTL are in the store, so that
-// who arrives later knows, too.
+// entry that is held. So each session belongs to one reign of one server, which ends with its
+// process, and when it becomes the primary again after it was a replica. Scripts that name a
+// session of another reign are refused, and nothing is granted until the longest TTL in use has
+// passed, by the clock of the server. The reign, that time and that TTL are in the store, so
+// that who arrives later knows, too. What was written last may be missing there as well, so
+// the TTL of whoever asks counts, too.
 //
 // A server without any data cannot tell whether it is new or has lost them. For the first two
-// seconds after its start it grants nothing, for those to report who have been connected
-// before; then it waits for as long as they say.
+// or three seconds after its start it grants nothing, for those to report who have been
+// connected before; then it waits for as long as they say. Redis 7.0 with the user default
+// switched off and appendonly on comes back without what scripts wrote, and counts as such.
 //
 // With ?wait=N, a join, a change of a limit, and the beginning of a session are taken to have
 // happened when N replicas have them; otherwise they fail, and are tried again. A replica
@@ -101,7 +104,8 @@
 // And across restarts and failovers, as long as the server that took over has the key
 // guard, and the one before has ended:
 //
-//   - Nobody is granted anything before those who held have stopped.
+//   - Nobody is granted anything before those who held have stopped, if those who ask have
+//     no shorter TTL than those who hold.
 //   - Tokens rise, as long as the clocks of the servers differ by less than a TTL.
 //
 // # Not guaranteed
@@ -117,6 +121,8 @@
 //     from the server then, and of whom nobody who knew is left, is not waited for.
 //   - FLUSHALL ends all locks at once, without anybody being told before its next renewal.
 //   - Tokens may fall where the key token is lost and the clock goes back.
+//   - A primary that took over and has had no replica for an hour (repl-backlog-ttl) begins
+//     another reign, once: all sessions end.
 //
 // Where two holders at once would cost you more than an inconvenience, use etcd or
 // ZooKeeper, or send the token along with what you write.

@@ -24,7 +24,7 @@ import (
 //	}
 //
 // In a cluster, the keys need the namespace of the session as their hash tag, as here. A
-// user needs the commands hget and info, on the keys of the namespace.
+// user needs the commands hget, hmget and info, on the keys of the namespace.
 //
 // That the grant is held is as true as all that Redis tells: on a server that was replaced
 // and does not know, a write may succeed, and be lost with that server.
@@ -38,8 +38,9 @@ local function held(guard)
 	if not record then return false end
 	local its, version, session = string.match(record, '^(%d+) (%d+) (%S+)')
 	if its ~= token or (pristine == '1' and version ~= token) then return false end
-	local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
-	return redis.call('HGET', prefix .. 's:' .. session, 'run') == run
+	local server = redis.call('INFO', 'server', 'replication')
+	local begun = redis.call('HMGET', prefix .. 's:' .. session, 'run', 'past')
+	return begun[1] == string.match(server, 'run_id:(%w+)') and begun[2] == (string.match(server, 'master_replid2:(%w+)') or '')
 end
 `
 

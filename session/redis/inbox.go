@@ -23,6 +23,7 @@ type inbox struct {
 	conn      rueidis.DedicatedClient // nil while there is none
 	err       error                   // why there is none
 	renewed   chan struct{}           // closed, and replaced, when the connection is up again
+	failed    chan struct{}           // of room 1: there is a new reason
 	lost      chan struct{}           // of room 1: the server has ended a subscription
 	listeners map[string][]*listener  // by session or entry
 	observers map[string]*observers   // by channel
@@ -44,7 +45,8 @@ type observers struct {
 
 func newInbox(s *store) *inbox {
 	return &inbox{
-		s: s, channel: s.prefix + "i:" + s.id, renewed: make(chan struct{}), lost: make(chan struct{}, 1),
+		s: s, channel: s.prefix + "i:" + s.id, renewed: make(chan struct{}),
+		failed: make(chan struct{}, 1), lost: make(chan struct{}, 1),
 		listeners: map[string][]*listener{}, observers: map[string]*observers{},
 	}
 }
@@ -113,6 +115,12 @@ func (b *inbox) note(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.err = err
+	if err != nil {
+		select {
+		case b.failed <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // trouble is why there is no connection, if there is a reason.
@@ -157,9 +165,13 @@ func (b *inbox) take(m rueidis.PubSubMessage) {
 func (b *inbox) confirm(s rueidis.PubSubSubscription) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	_, observed := b.observers[s.Channel]
-	if s.Kind == "sunsubscribe" && (s.Channel == b.channel || observed) {
+	conn, observed := b.conn, b.observers[s.Channel] != nil
+	switch {
+	case s.Kind != "sunsubscribe":
+	case s.Channel == b.channel:
 		b.reconnect()
+	case observed && conn != nil: // which fails where the slot has moved
+		b.s.background(func() { b.add(conn, s.Channel) })
 	}
 }
 
@@ -180,6 +192,10 @@ func (l *listener) put(message string) {
 	l.mu.Lock()
 	l.queue = append(l.queue, message)
 	l.mu.Unlock()
+	l.note()
+}
+
+func (l *listener) note() {
 	select {
 	case l.notes <- struct{}{}:
 	default:
@@ -194,7 +210,12 @@ func (l *listener) get() (string, bool) {
 		return "", false
 	}
 	m := l.queue[0]
-	l.queue = l.queue[1:]
+	if l.queue = l.queue[1:]; len(l.queue) > 0 { // who takes this one alone comes back for the next
+		select {
+		case l.notes <- struct{}{}:
+		default:
+		}
+	}
 	return m, true
 }
 
@@ -226,7 +247,7 @@ func (b *inbox) next() <-chan struct{} {
 // observe begins to watch a queue, and stops with the function that it returns. Until it
 // is sure that nothing is missed, which it is told of like of a change, it may take a
 // moment.
-func (b *inbox) observe(ctx context.Context, name string) (*observers, func()) {
+func (b *inbox) observe(name string) (*observers, func()) {
 	channel := b.s.prefix + "c:" + name
 	b.mu.Lock()
 	o := b.observers[channel]
@@ -238,14 +259,23 @@ func (b *inbox) observe(ctx context.Context, name string) (*observers, func()) {
 	conn, first := b.conn, o.n == 1
 	b.mu.Unlock()
 	if first && conn != nil {
-		if b.subscribe(ctx, conn, channel) != nil {
-			b.reconnect()
-		}
-		b.mu.Lock()
-		o.tell() // those who came meanwhile
-		b.mu.Unlock()
+		b.s.background(func() { b.add(conn, channel) }) // whether or not ctx ends: others may come
 	}
 	return o, func() { b.leave(channel, o) }
+}
+
+// add subscribes to the channel of a queue, and has those who watch it look.
+func (b *inbox) add(conn rueidis.DedicatedClient, channel string) {
+	err := b.subscribe(b.s.ctx, conn, channel)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch o := b.observers[channel]; {
+	case o == nil: // nobody does any more
+	case err != nil && b.conn == conn:
+		b.reconnect()
+	default:
+		o.tell()
+	}
 }
 
 // leave ends what observe began. Whoever begins to watch just then might lose the

@@ -67,15 +67,15 @@ func (l *lease) Join(ctx context.Context, c driver.Claim) (driver.View, error) {
 // An assumption is what a conditional Join is guarded on: that no entry has a larger token
 // than those that were seen, and that the limit is still that one.
 type assumption struct {
-	token   uint64
+	newest  uint64
 	version string
 }
 
 // admit asks the claim whether it wants to be in such a queue.
 func (l *lease) admit(c driver.Claim, me driver.Entry, limit driver.Limit, entries []driver.Entry) (assumption, error) {
 	seen := assumption{version: fmt.Sprint(limit.Version)}
-	if n := len(entries); n > 0 {
-		seen.token = entries[n-1].Token
+	for _, e := range entries {
+		seen.newest = max(seen.newest, e.Version)
 	}
 	if c.Limit > 0 && len(entries) == 0 {
 		limit.N = c.Limit
@@ -100,7 +100,7 @@ func (l *lease) refused(c driver.Claim, err error) error {
 func (l *lease) joinArgs(c driver.Claim, seen assumption) []string {
 	token := ""
 	if c.Admit != nil {
-		token = fmt.Sprint(seen.token)
+		token = fmt.Sprint(seen.newest)
 	}
 	return []string{
 		l.id, c.Name, c.ID, l.s.id, string(c.Mode), encodeInfo(l.identity, c), c.Value,

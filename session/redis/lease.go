@@ -23,6 +23,7 @@ type lease struct {
 	ear      *listener // for what concerns the lease itself
 
 	mu     sync.Mutex
+	ended  bool                // it was revoked
 	claims map[string]*claimed // by ID
 }
 
@@ -36,7 +37,7 @@ type claimed struct {
 // was held has expired.
 func (s *store) Grant(ctx context.Context, spec driver.Spec) (driver.Lease, time.Time, error) {
 	const op = "begin a session"
-	ttl := spec.TTL.Round(time.Millisecond)
+	ttl := max(spec.TTL.Round(time.Millisecond), 10*time.Millisecond)
 	l := &lease{s: s, id: randomID(), ttl: ttl, identity: spec.Identity, claims: map[string]*claimed{}}
 	for said := false; ; said = true {
 		sent := time.Now()
@@ -136,6 +137,9 @@ func (l *lease) Revoke(ctx context.Context) error {
 		return unexpected(op, r)
 	}
 	l.s.inbox.ignore(l.ear)
+	l.mu.Lock()
+	l.ended = true
+	l.mu.Unlock()
 	for _, id := range l.ids() {
 		l.drop(id)
 	}
@@ -167,7 +171,7 @@ func (l *lease) Entries(ctx context.Context) ([]driver.Entry, error) {
 func (l *lease) claim(name, id string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, ok := l.claims[id]; !ok {
+	if _, ok := l.claims[id]; !ok && !l.ended {
 		l.claims[id] = &claimed{name, &waiting{ear: l.s.inbox.listen(id)}}
 	}
 }

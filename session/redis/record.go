@@ -7,8 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"go.opentelemetry.io/otel/trace"
-
+	"github.com/fairlead-go/fairlead/internal/traceparent"
 	"github.com/fairlead-go/fairlead/session/driver"
 )
 
@@ -26,12 +25,9 @@ type record struct {
 }
 
 func encodeInfo(identity string, c driver.Claim) string {
-	r := record{Layout: layout, Kind: c.Kind, Identity: identity, Note: c.Info.Note}
+	r := record{Layout: layout, Kind: c.Kind, Identity: identity, Note: c.Info.Note, Trace: traceparent.Format(c.Info.Trace)}
 	if !c.Info.Since.IsZero() {
 		r.Since = c.Info.Since.UnixMilli()
-	}
-	if sc := c.Info.Trace; sc.IsValid() {
-		r.Trace = fmt.Sprintf("00-%s-%s-%s", sc.TraceID(), sc.SpanID(), sc.TraceFlags())
 	}
 	b, err := json.Marshal(r)
 	if err != nil { // strings and numbers always can be
@@ -67,7 +63,7 @@ func (s *store) decodeEntry(name, id, text, left string) (driver.Entry, error) {
 		return e, garbled
 	}
 	e.Token, e.Version, e.Lease, e.Mode, e.Value = token, version, words[2], driver.Mode(words[4]), value
-	e.Kind, e.Identity, e.Info = r.Kind, r.Identity, driver.Info{Note: r.Note, Trace: parseTrace(r.Trace)}
+	e.Kind, e.Identity, e.Info = r.Kind, r.Identity, driver.Info{Note: r.Note, Trace: traceparent.Parse(r.Trace)}
 	e.TTLLeft = time.Duration(ms) * time.Millisecond
 	if r.Since != 0 {
 		e.Info.Since = time.UnixMilli(r.Since)
@@ -116,21 +112,4 @@ func (s *store) decodeView(name string, words []string) (driver.View, error) {
 		return driver.View{}, err
 	}
 	return driver.View{Me: all[0], Ahead: all[1:], Limit: limit}, nil
-}
-
-// parseTrace reads what encodeInfo wrote; anything else is no trace.
-func parseTrace(s string) trace.SpanContext {
-	if len(s) != 55 {
-		return trace.SpanContext{}
-	}
-	traceID, err1 := trace.TraceIDFromHex(s[3:35])
-	spanID, err2 := trace.SpanIDFromHex(s[36:52])
-	if err1 != nil || err2 != nil {
-		return trace.SpanContext{}
-	}
-	c := trace.SpanContextConfig{TraceID: traceID, SpanID: spanID, Remote: true}
-	if s[53:] == "01" {
-		c.TraceFlags = trace.FlagsSampled
-	}
-	return trace.NewSpanContext(c)
 }

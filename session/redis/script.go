@@ -79,12 +79,22 @@ func (s *store) run(ctx context.Context, sc script, args ...string) (reply, erro
 // not look at contexts, and goes on for as long as its timeouts allow; so f has a goroutine
 // of its own, except where all connections are up since an answer came on them.
 func (s *store) prompt(ctx context.Context, f func() (reply, error)) (reply, error) {
-	var closed uint64
-	if s.conns != nil {
-		if closed = s.conns.closed.Load(); closed == s.conns.sound.Load() {
-			return f()
-		}
+	if s.conns == nil {
+		return apart(ctx, f)
 	}
+	closed := s.conns.closed.Load()
+	if closed == s.conns.sound.Load() {
+		return f()
+	}
+	r, err := apart(ctx, f)
+	if err == nil {
+		s.conns.sound.Store(closed)
+	}
+	return r, err
+}
+
+// apart runs f in a goroutine of its own, and returns when ctx ends, at the latest.
+func apart(ctx context.Context, f func() (reply, error)) (reply, error) {
 	type result struct {
 		r   reply
 		err error
@@ -96,9 +106,6 @@ func (s *store) prompt(ctx context.Context, f func() (reply, error)) (reply, err
 	}()
 	select {
 	case x := <-done:
-		if s.conns != nil && x.err == nil {
-			s.conns.sound.Store(closed)
-		}
 		return x.r, x.err
 	case <-ctx.Done():
 		return reply{}, ctx.Err()
@@ -114,14 +121,15 @@ func (s *store) runSafely(ctx context.Context, sc script, args ...string) (reply
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, s.timeout, errOverdue)
 	defer cancel()
-	r, err := s.prompt(ctx, func() (r reply, err error) { return s.waiting(ctx, sc, args) })
+	r, err := apart(ctx, func() (reply, error) { return s.waiting(ctx, sc, args) }) // which may have to connect
 	return r, overdue(ctx, err)
 }
 
 func (s *store) waiting(ctx context.Context, sc script, args []string) (r reply, err error) {
 	err = s.client.Dedicated(func(c rueidis.DedicatedClient) error {
 		wait := func() rueidis.Completed {
-			return c.B().Wait().Numreplicas(int64(s.replicas)).Timeout(s.timeout.Milliseconds()).Build()
+			// Less than what we wait, so that we hear how many there were.
+			return c.B().Wait().Numreplicas(int64(s.replicas)).Timeout(s.timeout.Milliseconds() * 3 / 4).Build()
 		}
 		results := c.DoMulti(ctx, s.build(sc, false, args), wait())
 		var err error
@@ -129,8 +137,8 @@ func (s *store) waiting(ctx context.Context, sc script, args []string) (r reply,
 			results = c.DoMulti(ctx, s.build(sc, true, args), wait())
 			r, err = parse(results[0])
 		}
-		if err != nil || r.status != "ok" {
-			return err // nothing was written
+		if err != nil || r.status != "ok" && r.status != "version" && r.status != "gone" {
+			return err // nothing was written, now or by an earlier attempt
 		}
 		n, err := results[1].AsInt64()
 		if err == nil && n < int64(s.replicas) {

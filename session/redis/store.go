@@ -103,7 +103,7 @@ func (s *store) decodeQueue(op, name string, r reply) (q driver.Queue, err error
 // Watch implements driver.Store. Nobody tells that a session has expired: where one of
 // the queue could have, it is looked at again.
 func (s *store) Watch(ctx context.Context, name string, f func(driver.Queue) error) error {
-	o, stop := s.inbox.observe(ctx, name)
+	o, stop := s.inbox.observe(name)
 	defer stop()
 	seen := ""
 	for {

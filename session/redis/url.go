@@ -18,6 +18,9 @@ var form = storeurl.Form{
 	Parameters: []string{"namespace", "wait", "sentinel", "sentinel-user", "sentinel-password-file"},
 }
 
+// sentinelPort is where sentinels listen, unless told otherwise.
+const sentinelPort = "26379"
+
 // DefaultNamespace is where a URL without a namespace has its keys.
 const DefaultNamespace = "fairlead"
 
@@ -35,6 +38,10 @@ type target struct {
 }
 
 func parseTarget(u *url.URL) (target, error) {
+	form := form
+	if u.Query().Get("sentinel") != "" {
+		form.Port = sentinelPort
+	}
 	common, err := form.Parse(u)
 	if err != nil {
 		return target{}, err

@@ -3,7 +3,7 @@ if left(ARGV[1]) == 0 then return { 'lease' } end
 local reply, fields = { 'ok' }, call('HGETALL', S .. ARGV[1])
 for i = 1, #fields, 2 do
 	local id = string.match(fields[i], '^e:(.*)')
-	local record = id and call('HGET', D .. fields[i + 1], id)
+	local record = id and lookup(fields[i + 1], id)
 	if record then
 		reply[#reply + 1] = fields[i + 1]
 		reply[#reply + 1] = id

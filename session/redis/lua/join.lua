@@ -1,20 +1,29 @@
 -- Appends an entry: ARGV is session, name, ID, inbox, mode, info, value, limit (0: none),
 -- seen, and the limit's version that was seen. Unless seen is "", there must be no entry
--- with a larger token, and the limit must be that one.
+-- with a larger version, and the limit must be that one.
+local function newest(entries)
+	local version = 0
+	for i = 2, #entries, 3 do
+		local _, its = head(entries[i])
+		version = math.max(version, tonumber(its or 0))
+	end
+	return version
+end
+
 local session, name, id, inbox, mode, info, value, n, seen, version = unpack(ARGV)
 if left(session) == 0 then return { 'lease' } end
 if call('HEXISTS', S .. session, 'x:' .. id) == 1 then return { 'withdrawn' } end
-if n ~= '0' or seen ~= '' or mode ~= 'exclusive' then reap(name) end
+local all = (n ~= '0' or seen ~= '' or mode ~= 'exclusive') and live(name, nil, 0) or {}
 local there, now = unpack(call('HMGET', D .. name, id, 'limit'))
 if there then return { 'used' } end
 now = now or ''
 
 local last = call('ZRANGE', Q .. name, -1, -1, 'WITHSCORES')
 if n ~= '0' and last[1] and string.match(now, '^%d*') ~= n then
-	return append({ 'limit', now }, name, 0, -1)
+	return extend({ 'limit', now }, all)
 end
-if seen ~= '' and (tonumber(last[2] or 0) > tonumber(seen) or (string.match(now, '%d+$') or '0') ~= version) then
-	return append({ 'seen', now }, name, 0, -1)
+if seen ~= '' and (newest(all) > tonumber(seen) or (string.match(now, '%d+$') or '0') ~= version) then
+	return extend({ 'seen', now }, all)
 end
 local token = tick()
 if n ~= '0' and not last[1] then
@@ -35,7 +44,7 @@ elseif mode == 'exclusive' then
 		call('ZADD', names, 0, name)
 	end
 else
-	append(reply, name, 0, -1)
+	extend(reply, all)
 end
 call('ZADD', Q .. name, token, id)
 call('HSET', D .. name, id, table.concat({ token, token, session, inbox, mode }, ' ') .. '\n' .. info .. '\n' .. value)

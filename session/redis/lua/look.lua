@@ -4,11 +4,11 @@
 -- obstacles it is one, too.
 local session, name, id, token, version = unpack(ARGV, 1, 5)
 if left(session) == 0 then return { 'lease' } end
-local its = string.match(call('HGET', D .. name, id) or '', '^%d+')
+local its = string.match(lookup(name, id) or '', '^%d+')
 if its ~= token then return { 'gone' } end
-local same, soonest = #ARGV > 5, nil
+local same, soonest = #ARGV > 5 or version ~= '', nil
 for i = 6, #ARGV, 2 do
-	local record = call('HGET', D .. name, ARGV[i])
+	local record = lookup(name, ARGV[i])
 	local _, its, session = string.match(record or '', '^(%d+) (%d+) (%S+)')
 	local ms = session and left(session) or 0
 	if ms == 0 or its ~= ARGV[i + 1] then same = false end

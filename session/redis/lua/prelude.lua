@@ -12,24 +12,29 @@ local function micros()
 	return time[1] * 1000000 + time[2]
 end
 
--- What the server says of itself, and which run of it this is. It takes as long as all the
--- rest of a script together, so it is not asked where it does not matter.
-local server, run
+-- What the server says of itself, and which reign of it this is: its run, and whose history
+-- it goes on with. A replica that becomes the primary begins another reign, as its data and the
+-- sessions of when it was the primary before may have been replaced meanwhile. It takes as long
+-- as all the rest of a script together, so it is not asked where it does not matter.
+local server, run, past, reign
 local function ask()
-	server = call('INFO', 'server')
-	run = string.match(server, 'run_id:(%w+)')
+	server = call('INFO', 'server', 'replication')
+	run, past = string.match(server, 'run_id:(%w+)'), string.match(server, 'master_replid2:(%w+)') or ''
+	reign = run .. '-' .. past
 end
 
 -- The milliseconds that a session has left, 0 when it is over: when it has expired,
--- or was begun under another run of the server, which may not have had all that was
--- written under the one before.
+-- or was begun under another reign, which may not have had all that was written under the
+-- one before.
 local known = {}
 local function left(session)
+	if not session then return 1 end -- of a garbled record, which whoever reads it complains of
 	local ms = known[session]
 	if not ms then
 		ms = 0
 		if not run then ask() end
-		if call('HGET', S .. session, 'run') == run then
+		local its = call('HMGET', S .. session, 'run', 'past')
+		if its[1] == run and its[2] == past then
 			ms = math.max(1, call('PTTL', S .. session))
 		end
 		known[session] = ms
@@ -40,6 +45,12 @@ end
 -- The head of a record: token, version, session, inbox, mode.
 local function head(record)
 	return string.match(record, '^(%d+) (%d+) (%S+) (%S+) (%S+)')
+end
+
+-- The record of an entry. One that somebody has taken away by hand, be it from the order
+-- alone, is not there.
+local function lookup(name, id)
+	return call('ZRANK', Q .. name, id) and call('HGET', D .. name, id)
 end
 
 -- A number larger than all before: microseconds, unless there were more of them. So it
@@ -91,10 +102,10 @@ local function wake(name, what)
 	if #waiters == 0 then return end
 	call('DEL', W(name, what))
 	for _, id in ipairs(waiters) do
-		local record = call('HGET', D .. name, id)
+		local record = lookup(name, id)
 		if record then
 			local _, _, session, inbox, mode = head(record)
-			if left(session) == 0 then
+			if not session or left(session) == 0 then
 				-- Whoever is behind it has a timer of its own.
 			elseif mode ~= 'exclusive' then
 				tell(inbox, id, 'look', what)
@@ -117,7 +128,7 @@ remove = function(name, id, record)
 	call('HDEL', D .. name, id)
 	if record then
 		local _, _, session = head(record)
-		call('HDEL', S .. session, 'e:' .. id)
+		if session then call('HDEL', S .. session, 'e:' .. id) end
 	end
 	if call('EXISTS', Q .. name) == 0 then
 		call('DEL', D .. name, W(name, id), W(name, 'limit'))
@@ -128,24 +139,43 @@ remove = function(name, id, record)
 	changed(name)
 end
 
--- Removes what is left of sessions that are over.
-local function reap(name)
-	for _, id in ipairs(call('ZRANGE', Q .. name, 0, -1)) do
-		local record = call('HGET', D .. name, id)
-		local session = record and select(3, head(record))
-		if not session or left(session) == 0 then remove(name, id) end
+local page = 500 -- of entries that are read at a time
+
+-- The entries of a queue, in order, up to a rank unless that is nil, and to a number
+-- unless that is 0: ID, record and milliseconds of each. What sessions that are over have left
+-- is removed.
+local function live(name, last, most)
+	local found, dead, at = {}, {}, 0
+	last = last or -1
+	while last < 0 or at <= last do
+		local to = at + page - 1
+		if last >= 0 then to = math.min(to, last) end
+		local ids = call('ZRANGE', Q .. name, at, to)
+		if #ids == 0 then break end
+		local records = call('HMGET', D .. name, unpack(ids))
+		for i, id in ipairs(ids) do
+			local record = records[i]
+			local _, _, session = head(record or '')
+			local ms = record and left(session) or 0
+			if ms == 0 then
+				dead[#dead + 1] = id
+			else
+				local n = #found
+				found[n + 1], found[n + 2], found[n + 3] = id, record, ms
+				if n + 3 == 3 * most then
+					last = 0 -- no further page
+					break
+				end
+			end
+		end
+		at = at + page
 	end
+	for _, id in ipairs(dead) do remove(name, id) end
+	return found
 end
 
--- Appends to a reply the entries at the given ranks: ID, record and milliseconds of each.
-local function append(reply, name, from, to)
-	for _, id in ipairs(call('ZRANGE', Q .. name, from, to)) do
-		local record = call('HGET', D .. name, id)
-		local _, _, session = head(record)
-		reply[#reply + 1] = id
-		reply[#reply + 1] = record
-		reply[#reply + 1] = left(session)
-	end
+local function extend(reply, more)
+	for _, word in ipairs(more) do reply[#reply + 1] = word end
 	return reply
 end
 
@@ -157,8 +187,8 @@ end
 -- What an entry sees: the limit, the entry, and who is ahead of it, of whom an exclusive
 -- entry sees the nearest alone. nil if it is not there.
 local function view(name, id, token)
-	local record = call('HGET', D .. name, id)
-	local its, _, session, _, mode = string.match(record or '', '^(%d+) (%d+) (%S+) (%S+) (%S+)')
+	local record = lookup(name, id)
+	local its, _, session, _, mode = head(record or '')
 	if not its or (token ~= '' and token ~= its) then return nil end
 	local reply = { 'ok', limit(name), id, record, left(session) }
 	if mode == 'exclusive' then
@@ -168,8 +198,7 @@ local function view(name, id, token)
 		end
 		return reply
 	end
-	reap(name)
 	local rank = call('ZRANK', Q .. name, id)
-	if rank > 0 then append(reply, name, 0, rank - 1) end
+	if rank > 0 then extend(reply, live(name, rank - 1, 0)) end
 	return reply
 end

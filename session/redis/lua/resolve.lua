@@ -2,10 +2,10 @@
 -- there is no entry, there will be none.
 local session, name, id, withdraw = unpack(ARGV)
 if left(session) == 0 then return { 'lease' } end
-local found = call('HEXISTS', D .. name, id) == 1
+local found = lookup(name, id)
 if withdraw == '1' or not found then
 	call('HSET', S .. session, 'x:' .. id, '')
-	if found then remove(name, id) end
+	if call('HEXISTS', D .. name, id) == 1 then remove(name, id) end
 	return { 'gone' }
 end
 call('HSET', S .. session, 'e:' .. id, name) -- as it is: a write, whose replication can be waited for

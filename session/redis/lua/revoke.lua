@@ -9,6 +9,6 @@ for i = 1, #fields, 2 do
 	local id = string.match(fields[i], '^e:(.*)')
 	if id then remove(fields[i + 1], id) end
 end
-for i = 2, #ARGV do reap(ARGV[i]) end
+for i = 2, #ARGV do live(ARGV[i], nil, 0) end
 if inbox then tell(inbox, session, 'over') end
 return { 'ok' }

@@ -2,7 +2,7 @@
 -- version is another, the reply is the present record.
 local session, name, id, token, version, value = unpack(ARGV)
 if left(session) == 0 then return { 'lease' } end
-local record = call('HGET', D .. name, id)
+local record = lookup(name, id)
 if not record then return { 'gone' } end
 local its, now, owner, inbox, mode = head(record)
 if its ~= token then return { 'gone' } end
