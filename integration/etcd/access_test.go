@@ -13,8 +13,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/fairlead-go/fairlead/election"
-	"github.com/fairlead-go/fairlead/integration/internal/cert"
 	"github.com/fairlead-go/fairlead/integration/internal/server"
+	"github.com/fairlead-go/fairlead/internal/cert"
 	"github.com/fairlead-go/fairlead/mutex"
 	"github.com/fairlead-go/fairlead/session"
 )

@@ -10,7 +10,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/fairlead-go/fairlead/integration/internal/cert"
+	"github.com/fairlead-go/fairlead/internal/cert"
 	"github.com/fairlead-go/fairlead/internal/pgserver"
 	"github.com/fairlead-go/fairlead/session/postgres"
 )

@@ -7,6 +7,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/fairlead-go/fairlead/internal/cert"
 )
 
 // bounce starts a bouncer for user alice, whom the server has.
@@ -139,9 +141,9 @@ func TestABouncerChecksPasswords(t *testing.T) {
 
 func TestABouncerSpeaksTLSToTheServer(t *testing.T) {
 	t.Parallel()
-	cert, key := certify(t, "server")
+	ca := cert.NewKit(t)
 	c := quick()
-	c.TLS = &TLS{Cert: cert, Key: key}
+	c.TLS = &TLS{Cert: ca.Server.Cert, Key: ca.Server.Key}
 	s := begin(t, c)
 	addUser(t, s, "alice")
 	b := bounce(t, s, PoolTransaction)

@@ -2,18 +2,9 @@ package etcd_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
-	"math/big"
 	"net"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +14,7 @@ import (
 	etcdembed "go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
 
+	"github.com/fairlead-go/fairlead/internal/cert"
 	"github.com/fairlead-go/fairlead/session"
 	"github.com/fairlead-go/fairlead/session/driver"
 	"github.com/fairlead-go/fairlead/session/drivertest"
@@ -30,75 +22,15 @@ import (
 	"github.com/fairlead-go/fairlead/session/etcd"
 )
 
-// An authority signs certificates, into files in dir.
-type authority struct {
-	t    *testing.T
-	dir  string
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
-
-func newAuthority(t *testing.T) *authority {
-	t.Helper()
-	a := &authority{t: t, dir: t.TempDir()}
-	a.cert, a.key = a.issue("ca", &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign})
-	return a
-}
-
-func (a *authority) file(name string) string { return filepath.Join(a.dir, name) }
-
-// issue makes name.pem and name-key.pem.
-func (a *authority) issue(name string, template *x509.Certificate) (*x509.Certificate, *ecdsa.PrivateKey) {
-	a.t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	template.SerialNumber = big.NewInt(time.Now().UnixNano())
-	template.Subject = pkix.Name{CommonName: name}
-	template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
-	parent, signer := a.cert, a.key
-	if parent == nil {
-		parent, signer = template, key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalECPrivateKey(key)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	a.write(name+".pem", "CERTIFICATE", der)
-	a.write(name+"-key.pem", "EC PRIVATE KEY", keyDER)
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return cert, key
-}
-
-func (a *authority) write(name, kind string, der []byte) {
-	a.t.Helper()
-	if err := os.WriteFile(a.file(name), pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-		a.t.Fatal(err)
-	}
-}
-
 // guarded is a server that demands certificates of its clients.
-func guarded(t *testing.T, a *authority, adjust func(*etcdembed.Config)) *embed.Server {
+func guarded(t *testing.T, ca *cert.Kit, adjust func(*etcdembed.Config)) *embed.Server {
 	t.Helper()
-	a.issue("server", &x509.Certificate{
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	})
-	a.issue("client", &x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
 	return start(t, embed.Config{Adjust: func(c *etcdembed.Config) {
 		c.ListenClientUrls = []url.URL{{Scheme: "https", Host: "127.0.0.1:0"}}
 		c.AdvertiseClientUrls = c.ListenClientUrls
 		c.ClientTLSInfo = transport.TLSInfo{
-			CertFile: a.file("server.pem"), KeyFile: a.file("server-key.pem"),
-			TrustedCAFile: a.file("ca.pem"), ClientCertAuth: true,
+			CertFile: ca.Server.Cert, KeyFile: ca.Server.Key,
+			TrustedCAFile: ca.File, ClientCertAuth: true,
 		}
 		if adjust != nil {
 			adjust(c)
@@ -106,24 +38,25 @@ func guarded(t *testing.T, a *authority, adjust func(*etcdembed.Config)) *embed.
 	}})
 }
 
-func (a *authority) query() string {
-	return "cacert=" + a.file("ca.pem") + "&cert=" + a.file("client.pem") + "&key=" + a.file("client-key.pem")
+// query is the part of a URL that a guarded server wants.
+func query(ca *cert.Kit) string {
+	return "cacert=" + ca.File + "&cert=" + ca.Client.Cert + "&key=" + ca.Client.Key
 }
 
-func (a *authority) client(s *embed.Server, user, password string) *clientv3.Client {
-	a.t.Helper()
-	info := transport.TLSInfo{CertFile: a.file("client.pem"), KeyFile: a.file("client-key.pem"), TrustedCAFile: a.file("ca.pem")}
-	cfg, err := info.ClientConfig()
+// secure is raw for a guarded server.
+func secure(t *testing.T, ca *cert.Kit, s *embed.Server, user, password string) *clientv3.Client {
+	t.Helper()
+	cfg, err := ca.ClientConfig(ca.Client)
 	if err != nil {
-		a.t.Fatal(err)
+		t.Fatal(err)
 	}
 	c, err := clientv3.New(clientv3.Config{
 		Endpoints: []string{"https://" + s.Addr()}, TLS: cfg, Username: user, Password: password, Logger: zap.NewNop(),
 	})
 	if err != nil {
-		a.t.Fatal(err)
+		t.Fatal(err)
 	}
-	a.t.Cleanup(func() { _ = c.Close() })
+	t.Cleanup(func() { _ = c.Close() })
 	return c
 }
 
@@ -152,18 +85,18 @@ func protect(t *testing.T, c *clientv3.Client, prefix string) {
 
 // TestConformanceUnderMutualTLSAndRBAC also has tokens expire all the time.
 func TestConformanceUnderMutualTLSAndRBAC(t *testing.T) {
-	a := newAuthority(t)
-	s := guarded(t, a, func(c *etcdembed.Config) {
+	ca := cert.NewKit(t)
+	s := guarded(t, ca, func(c *etcdembed.Config) {
 		c.AuthTokenTTL = 1 // second
 		c.BcryptCost = 4
 	})
-	protect(t, a.client(s, "", ""), "/team")
-	admin := a.client(s, "root", "root-secret")
+	protect(t, secure(t, ca, s, "", ""), "/team")
+	admin := secure(t, ca, s, "root", "root-secret")
 	drivertest.Run(t, drivertest.Backend{
 		MinTTL:    2 * time.Second,
 		Networked: true,
 		Connect: func(tb drivertest.TB, link *drivertest.Link) driver.Store {
-			return connect(tb, "etcds://team:team-secret@"+s.Addr()+"/team?"+a.query(), nil, link)
+			return connect(tb, "etcds://team:team-secret@"+s.Addr()+"/team?"+query(ca), nil, link)
 		},
 		Expire: func(tb drivertest.TB, lease driver.Lease) { expire(tb, admin, lease.ID()) },
 	})
@@ -226,18 +159,18 @@ func TestPermissionIsNeededForThePrefix(t *testing.T) {
 }
 
 func TestOpenTellsAtOnceWhatIsWrong(t *testing.T) {
-	a, stranger := newAuthority(t), newAuthority(t)
-	tls := guarded(t, a, nil)
+	ca, stranger := cert.NewKit(t), cert.NewKit(t)
+	tls := guarded(t, ca, nil)
 	open := start(t, embed.Config{Adjust: func(c *etcdembed.Config) { c.BcryptCost = 4 }})
 	protect(t, raw(t, open, "", ""), "/team")
 	for what, c := range map[string]struct{ url, want string }{
 		"wrong password":     {"etcd://team:wrong-secret@" + open.Addr() + "/team", "authentication failed"},
 		"unknown user":       {"etcd://nobody:wrong-secret@" + open.Addr() + "/team", "authentication failed"},
 		"no user":            {"etcd://" + open.Addr() + "/team", "user name is empty"},
-		"unknown authority":  {"etcds://" + tls.Addr() + "?cacert=" + stranger.file("ca.pem"), "x509"},
+		"unknown authority":  {"etcds://" + tls.Addr() + "?cacert=" + stranger.File, "x509"},
 		"no authority":       {"etcds://u:wrong-secret@" + tls.Addr(), "x509"},
-		"no certificate":     {"etcds://" + tls.Addr() + "?cacert=" + a.file("ca.pem"), "tls"},
-		"wrong server name":  {"etcds://" + tls.Addr() + "?server-name=elsewhere&" + a.query(), "elsewhere"},
+		"no certificate":     {"etcds://" + tls.Addr() + "?cacert=" + ca.File, "tls"},
+		"wrong server name":  {"etcds://" + tls.Addr() + "?server-name=elsewhere&" + query(ca), "elsewhere"},
 		"TLS to a plain one": {"etcds://" + open.Addr(), "TLS"},
 		"plain to one's TLS": {"etcd://" + tls.Addr(), "TLS"},
 	} {

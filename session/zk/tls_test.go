@@ -2,106 +2,38 @@ package zk_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
-	"net"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/fairlead-go/fairlead/internal/cert"
 	"github.com/fairlead-go/fairlead/internal/zkserver"
 	"github.com/fairlead-go/fairlead/session"
 	"github.com/fairlead-go/fairlead/session/driver"
 	"github.com/fairlead-go/fairlead/session/drivertest"
 )
 
-// An authority signs certificates, into files in dir.
-type authority struct {
-	t    *testing.T
-	dir  string
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
-
-func newAuthority(t *testing.T) *authority {
-	t.Helper()
-	a := &authority{t: t, dir: t.TempDir()}
-	a.cert, a.key = a.issue("ca", &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign})
-	a.issue("server", &x509.Certificate{
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	})
-	a.issue("client", &x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
-	return a
-}
-
-func (a *authority) file(name string) string { return filepath.Join(a.dir, name) }
-
-// issue makes name.pem and name-key.pem.
-func (a *authority) issue(name string, template *x509.Certificate) (*x509.Certificate, *ecdsa.PrivateKey) {
-	a.t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	template.SerialNumber = big.NewInt(time.Now().UnixNano())
-	template.Subject = pkix.Name{CommonName: name}
-	template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
-	parent, signer := a.cert, a.key
-	if parent == nil {
-		parent, signer = template, key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	a.write(name+".pem", "CERTIFICATE", der)
-	a.write(name+"-key.pem", "PRIVATE KEY", keyDER)
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return cert, key
-}
-
-func (a *authority) write(name, kind string, der []byte) {
-	a.t.Helper()
-	if err := os.WriteFile(a.file(name), pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-		a.t.Fatal(err)
-	}
-}
-
 // query is the part of a URL that trusts the authority, and shows a client's
 // certificate of the issuer.
-func (a *authority) query(issuer *authority) string {
-	return "cacert=" + a.file("ca.pem") + "&cert=" + issuer.file("client.pem") + "&key=" + issuer.file("client-key.pem")
+func query(ca, issuer *cert.Kit) string {
+	return "cacert=" + ca.File + "&cert=" + issuer.Client.Cert + "&key=" + issuer.Client.Key
 }
 
 // secured is a server with a secure port that demands certificates of its clients.
-func secured(t *testing.T, a *authority, jvm ...string) *zkserver.Server {
+func secured(t *testing.T, ca *cert.Kit, jvm ...string) *zkserver.Server {
 	t.Helper()
 	return start(t, zkserver.Config{JVM: jvm, TLS: &zkserver.TLS{
-		Cert: a.file("server.pem"), Key: a.file("server-key.pem"), Authority: a.file("ca.pem"), ClientAuth: true,
+		Cert: ca.Server.Cert, Key: ca.Server.Key, Authority: ca.File, ClientAuth: true,
 	}})
 }
 
 // A link is below TLS: what is cut there is met again above.
 func TestQueueWorksOverTLSWithClientCertificates(t *testing.T) {
 	t.Parallel()
-	a := newAuthority(t)
-	s := secured(t, a)
+	ca := cert.NewKit(t)
+	s := secured(t, ca)
 	var link drivertest.Link
-	p := enterAt(t, "zks://"+s.SecureAddr()+"/team?"+a.query(a), nil, &link)
+	p := enterAt(t, "zks://"+s.SecureAddr()+"/team?"+query(ca, ca), nil, &link)
 	q := enterAt(t, "zk://"+s.Addr()+"/team", nil, nil) // the same server, in the open
 	first := p.join("q")
 	second := q.join("q")
@@ -128,15 +60,15 @@ func TestQueueWorksOverTLSWithClientCertificates(t *testing.T) {
 
 func TestOpenTellsAtOnceWhatIsWrongWithTLS(t *testing.T) {
 	t.Parallel()
-	a, stranger := newAuthority(t), newAuthority(t)
-	s := secured(t, a)
+	ca, stranger := cert.NewKit(t), cert.NewKit(t)
+	s := secured(t, ca)
 	secure := "zks://u:wrong-secret@" + s.SecureAddr()
 	for what, c := range map[string]struct{ query, want string }{
-		"unknown authority":     {stranger.query(a), "unknown authority"},
+		"unknown authority":     {query(stranger, ca), "unknown authority"},
 		"no authority":          {"ttl=4s", "x509"},
-		"wrong server name":     {"server-name=elsewhere&" + a.query(a), "elsewhere"},
-		"no certificate":        {"cacert=" + a.file("ca.pem"), "tls: "},
-		"another's certificate": {a.query(stranger), "tls: "},
+		"wrong server name":     {"server-name=elsewhere&" + query(ca, ca), "elsewhere"},
+		"no certificate":        {"cacert=" + ca.File, "tls: "},
+		"another's certificate": {query(ca, stranger), "tls: "},
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
@@ -149,11 +81,11 @@ func TestOpenTellsAtOnceWhatIsWrongWithTLS(t *testing.T) {
 // at its certificate.
 func TestOpenTellsAtOnceThatACertificateIsRefusedLate(t *testing.T) {
 	t.Parallel()
-	a, stranger := newAuthority(t), newAuthority(t)
-	s := secured(t, a, "-Dzookeeper.ssl.protocol=TLSv1.3", "-Dzookeeper.ssl.enabledProtocols=TLSv1.3", "-Dzookeeper.ssl.ciphersuites=TLS_AES_128_GCM_SHA256")
-	p := enterAt(t, "zks://"+s.SecureAddr()+"?"+a.query(a), nil, nil)
+	ca, stranger := cert.NewKit(t), cert.NewKit(t)
+	s := secured(t, ca, "-Dzookeeper.ssl.protocol=TLSv1.3", "-Dzookeeper.ssl.enabledProtocols=TLSv1.3", "-Dzookeeper.ssl.ciphersuites=TLS_AES_128_GCM_SHA256")
+	p := enterAt(t, "zks://"+s.SecureAddr()+"?"+query(ca, ca), nil, nil)
 	p.leave(p.join("q").Me)
-	refusedAtOnce(t, "zks://u:wrong-secret@"+s.SecureAddr()+"?"+a.query(stranger), "tls: ")
+	refusedAtOnce(t, "zks://u:wrong-secret@"+s.SecureAddr()+"?"+query(ca, stranger), "tls: ")
 }
 
 // refusedAtOnce opens a URL, which has to fail for good.
@@ -177,10 +109,10 @@ func refusedAtOnce(t *testing.T, rawURL, want string) {
 // Neither server says what is wrong: both hang up, or say nothing.
 func TestTrafficOfTheWrongKindEndsWithTheContext(t *testing.T) {
 	t.Parallel()
-	a := newAuthority(t)
-	s := secured(t, a)
+	ca := cert.NewKit(t)
+	s := secured(t, ca)
 	for what, raw := range map[string]string{
-		"TLS to a plain port":   "zks://" + s.Addr() + "?" + a.query(a),
+		"TLS to a plain port":   "zks://" + s.Addr() + "?" + query(ca, ca),
 		"plain to a secure one": "zk://" + s.SecureAddr(),
 	} {
 		t.Run(what, func(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/crypto/bcrypt"
 
-	"github.com/fairlead-go/fairlead/integration/internal/cert"
+	"github.com/fairlead-go/fairlead/internal/cert"
 )
 
 const startTimeout = 30 * time.Second
