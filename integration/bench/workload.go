@@ -76,7 +76,8 @@ type relay struct {
 	holders atomic.Int32 // to find out that it is broken
 
 	mu       sync.Mutex
-	released time.Time       // when the last holder called unlock
+	holder   int             // the latest
+	released time.Time       // when it called unlock
 	took     []time.Duration // of each hand-off within the run
 	served   []int           // per contender
 	longest  time.Duration   // wait
@@ -138,11 +139,12 @@ func (r *relay) note(i int, asked, held time.Time) {
 	if held.Before(r.end) {
 		r.served[i]++
 		r.longest = max(r.longest, held.Sub(asked))
-		if !r.released.IsZero() {
+		// Who comes back to a lock before anybody else has got it hands nothing on.
+		if !r.released.IsZero() && r.holder != i {
 			r.took = append(r.took, held.Sub(r.released))
 		}
 	}
-	r.released = time.Now()
+	r.holder, r.released = i, time.Now()
 }
 
 // quantile returns the q-quantile of ds, in seconds, and sorts them.
