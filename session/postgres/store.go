@@ -65,13 +65,14 @@ func (s *store) Close() error {
 	return nil
 }
 
-// background runs f, which ends with s.ctx, unless the store is closed.
-func (s *store) background(f func()) {
+// background runs f, which ends with s.ctx, and reports true; unless the store is closed.
+func (s *store) background(f func()) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.closed {
 		s.work.Go(f)
 	}
+	return !s.closed
 }
 
 // request bounds a request.
@@ -103,10 +104,15 @@ func (s *store) query(ctx context.Context, p priority, sql string, args []any, r
 	} else {
 		args = slices.Concat(s.mode, args)
 	}
-	err := s.attempt(ctx, explicit, sql, args, read)
+	try := func(explicit bool) error {
+		return s.apart(ctx, read, func(ctx context.Context, read func(pgx.Rows) error) error {
+			return s.attempt(ctx, explicit, sql, args, read)
+		})
+	}
+	err := try(explicit)
 	if codeOf(err) == stateIsolation && !explicit {
 		s.explicit.Store(true)
-		err = s.attempt(ctx, true, sql, args, read)
+		err = try(true)
 	}
 	switch {
 	case err == nil || ctx.Err() != nil || isOverdue(err):
@@ -163,6 +169,41 @@ func (s *store) attempt(ctx context.Context, explicit bool, sql string, args []a
 		_ = hangUp(c.Conn())
 	}
 	return err
+}
+
+// apart makes a request that outlives its caller's interest: pgx closes the connection of
+// one that is given up, and where answers take long, it takes many of them to make
+// another. So a request ends when it is answered or overdue, and the caller's wait for it
+// when ctx does.
+func (s *store) apart(ctx context.Context, read func(pgx.Rows) error, request func(ctx context.Context, read func(pgx.Rows) error) error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	var mu sync.Mutex // held while read is called, which is the caller's
+	left := false
+	done := make(chan error, 1)
+	started := s.background(func() {
+		done <- request(s.ctx, func(r pgx.Rows) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if left {
+				return nil
+			}
+			return read(r)
+		})
+	})
+	if !started {
+		return errClosed
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		mu.Lock()
+		defer mu.Unlock()
+		left = true
+		return ctx.Err()
+	}
 }
 
 func call(ctx context.Context, c *pgxpool.Conn, sql string, args []any, read func(pgx.Rows) error) error {
