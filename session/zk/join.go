@@ -113,6 +113,14 @@ func (l *lease) admit(ctx context.Context, c driver.Claim, dir string) (int32, e
 		if len(q.Entries) == 0 { // it is ours, as ensureLimit saw
 			q.Limit = driver.Limit{N: c.Limit}
 		}
+		if c.Limit > 0 && q.Limit.N == 0 && q.Entries[0].Mode == driver.Permit {
+			// The last one has just taken it away, while that one joined, who has yet to
+			// put it back.
+			if err := l.ensureLimit(ctx, c); err != nil {
+				return 0, err
+			}
+			continue
+		}
 		me := driver.Entry{Name: c.Name, ID: c.ID, Lease: l.id, Kind: c.Kind, Mode: c.Mode, Value: c.Value, Info: c.Info}
 		if err := limitIs(c, q.Entries, q.Limit); err != nil {
 			return 0, err
