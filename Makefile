@@ -95,6 +95,12 @@ conformance: ## the conformance suite against one store, verbosely: make conform
 bench: ## us and the peers on one server in one run: prints the table of ratios
 	cd integration && go run ./bench $(if $(filter-out memory,$(BACKEND)),-store $(BACKEND))
 
+MINUTES ?= 1
+
+.PHONY: torture
+torture: ## faults of all kinds on a real store, everything checked: make torture BACKEND=etcd MINUTES=10 SEED=7
+	cd integration && go run ./faults $(if $(filter-out memory,$(BACKEND)),-backend $(BACKEND)) -minutes $(MINUTES) $(if $(SEED),-seed $(SEED))
+
 .PHONY: vuln
 vuln: ## govulncheck; not part of `make test`, as it asks vuln.go.dev
 	@for m in $(MODULES); do (set -x; cd $$m && go run $(GOVULNCHECK) ./...); done

@@ -1,0 +1,259 @@
+package check
+
+import (
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fairlead-go/fairlead/integration/faults/client"
+	"github.com/fairlead-go/fairlead/integration/faults/journal"
+	"github.com/fairlead-go/fairlead/integration/faults/register"
+)
+
+func TestPeacefulRunViolatesNothing(t *testing.T) {
+	t.Parallel()
+	if found := peaceful(t).violated(t); len(found) > 0 {
+		t.Errorf("found %v", found)
+	}
+}
+
+// What is planted into a peaceful run has to be found, by these checks and no other.
+func TestPlantedViolationsAreFound(t *testing.T) {
+	t.Parallel()
+	const semaphore, pool, election = client.Prefix + "semaphore/0", client.Prefix + "pool/0", client.Prefix + "election/0"
+	for name, plant := range map[string]struct {
+		do     func(*script)
+		checks []string
+		says   string
+	}{
+		"two hold the mutex": {func(s *script) {
+			s.plays("c2.1", turn{asked: 700, granted: 710, releasing: 800, released: 802, token: 20})
+			s.plays("c3.1", turn{asked: 720, granted: 750, releasing: 850, released: 852, token: 21})
+		}, []string{"history", "exclusion"}, "token 21"},
+		"a token is given out twice": {func(s *script) {
+			s.plays("c2.1", turn{asked: 700, granted: 710, releasing: 800, released: 802, token: 20})
+			s.plays("c3.1", turn{asked: 820, granted: 850, releasing: 860, released: 862, token: 20})
+		}, []string{"history", "exclusion", "fifo"}, "twice"},
+		"tokens fall": {func(s *script) {
+			s.plays("c2.1", turn{asked: 700, granted: 710, releasing: 800, released: 802, token: 9})
+		}, []string{"history", "exclusion", "fifo"}, "token 9"},
+		"a writer beside a reader": {func(s *script) {
+			name := client.Prefix + "rwmutex/0"
+			s.plays("c2.1", turn{op: journal.RLock, name: name, asked: 700, granted: 710, releasing: 800, released: 802, token: 20})
+			s.plays("c3.1", turn{name: name, asked: 720, granted: 750, releasing: 850, released: 852, token: 21})
+		}, []string{"history", "exclusion"}, "token 21"},
+		"a writer beside one that has downgraded": {func(s *script) {
+			name := client.Prefix + "rwmutex/0"
+			s.plays("c2.1", turn{name: name, asked: 700, granted: 710, downgrading: 720, downgraded: 722, releasing: 800, released: 802, token: 20})
+			s.plays("c3.1", turn{name: name, asked: 720, granted: 750, releasing: 850, released: 852, token: 21})
+		}, []string{"history", "exclusion"}, "token 21"},
+		"four permits of three": {func(s *script) {
+			s.plays("c1.1", turn{op: journal.Acquire, name: semaphore, n: 2, asked: 700, granted: 710, releasing: 800, released: 802, token: 20})
+			s.plays("c2.1", turn{op: journal.Acquire, name: semaphore, n: 2, asked: 720, granted: 750, releasing: 850, released: 852, token: 21})
+		}, []string{"history", "exclusion"}, "token 21"},
+		"more than a pool was shrunk to": {func(s *script) {
+			s.plays("keeper", turn{op: journal.Acquire, name: pool, n: 1, asked: 10, granted: 20, releasing: 1900, released: 1902, token: 1})
+			s.call("c3.1", 650, 660, journal.Event{Kind: journal.Resizing, Name: pool, N: 2}, journal.Event{Kind: journal.Resized})
+			s.plays("c1.1", turn{op: journal.Acquire, name: pool, n: 2, asked: 700, granted: 710, releasing: 800, released: 802, token: 20})
+		}, []string{"history"}, "token 20"},
+		"nobody is said to lead while somebody does": {func(s *script) {
+			s.plays("c1.1", turn{op: journal.Campaign, name: election, value: "a", asked: 700, granted: 710, releasing: 800, released: 802, token: 20})
+			s.call("c3.1", 750, 760, journal.Event{Kind: journal.Looking, Name: election}, journal.Event{Kind: journal.Saw, Name: election})
+		}, []string{"history"}, "token 20"},
+		"the loss comes late": {func(s *script) {
+			s.plays("c2.1", turn{asked: 700, granted: 710, lost: 900, token: 20})
+			s.plays("c3.1", turn{asked: 720, granted: 890, releasing: 950, released: 952, token: 21})
+		}, []string{"history", "loss"}, "seen late"},
+		"the loss comes late though the process runs again": {func(s *script) {
+			s.Strikes = append(s.Strikes, journal.Strike{Client: 1, Life: "c2.1", Frozen: true, From: ms(720), Done: ms(721), To: ms(760)})
+			s.plays("c2.1", turn{asked: 700, granted: 710, lost: 1100, token: 20})
+			s.plays("c3.1", turn{asked: 720, granted: 1090, releasing: 1150, released: 1152, token: 21})
+		}, []string{"history", "loss"}, "seen late"},
+		"one that was frozen believes to hold": {func(s *script) {
+			s.Strikes = append(s.Strikes, journal.Strike{Client: 1, Life: "c2.1", Frozen: true, From: ms(720), Done: ms(721), To: ms(900)})
+			s.plays("c2.1", turn{asked: 700, granted: 710, releasing: 910, released: 912, token: 20})
+			s.plays("c3.1", turn{asked: 720, granted: 890, releasing: 950, released: 952, token: 21})
+		}, []string{"history", "exclusion"}, "token 21"},
+		"the dead are robbed before they die": {func(s *script) {
+			s.plays("c2.1", turn{asked: 700, granted: 710, token: 20})
+			s.plays("c3.1", turn{asked: 720, granted: 790, releasing: 950, released: 952, token: 21})
+			s.dies("c2.1", 800)
+		}, []string{"history", "exclusion"}, "token 21"},
+		"an operator's victim is not told": {func(s *script) {
+			s.Strikes = append(s.Strikes, journal.Strike{Client: 1, Life: "c2.1", Ended: true, From: ms(800), Done: ms(801), To: ms(801)})
+			s.plays("c2.1", turn{asked: 700, granted: 710, lost: 3500, token: 20})
+			s.plays("c3.1", turn{asked: 720, granted: 810, releasing: 850, released: 852, token: 21})
+		}, []string{"told"}, "was not told"},
+		"somebody is overtaken": {func(s *script) {
+			s.plays("c2.1", turn{asked: 650, seen: 660, granted: 900, releasing: 950, released: 952, token: 22})
+			s.plays("c3.1", turn{asked: 700, granted: 710, releasing: 800, released: 802, token: 21})
+		}, []string{"fifo"}, "overtaken"},
+		"a wake-up is lost": {func(s *script) {
+			s.plays("c2.1", turn{asked: 900, granted: healed + 6500, releasing: healed + 6600, released: healed + 6602, token: 30})
+		}, []string{"progress"}, "still waiting"},
+		"a wake-up is lost for good": {func(s *script) {
+			s.plays("c2.1", turn{asked: 900, token: 30})
+		}, []string{"progress"}, "still waiting"},
+		"somebody is served with nothing": {func(s *script) {
+			s.Lives = append(s.Lives, Life{Name: "c4.1", Client: 3})
+		}, []string{"progress"}, "c4.1 was granted no mutex"},
+		"the register takes an older token": {func(s *script) {
+			s.Writes = append(s.Writes, register.Write{At: ms(520), Name: mutexName, Life: "c1.1", Token: 12, Accepted: true})
+		}, []string{"register"}, "accepted token 12"},
+		"the register takes an older token and says so": {func(s *script) {
+			s.writes("c1.1", 3, 520, 12, true)
+		}, []string{"history", "register"}, "accepted token 12"},
+		"the register refuses a holder": {func(s *script) {
+			id := s.plays("c2.1", turn{asked: 700, granted: 710, releasing: 800, released: 802, token: 20})
+			s.writes("c2.1", id, 750, 20, false)
+		}, []string{"history", "register"}, "refused a holder"},
+		"a call fails for no reason": {func(s *script) {
+			id := s.plays("c2.1", turn{asked: 700, token: 20})
+			s.note("c2.1", journal.Event{At: ms(710), Kind: journal.Failed, ID: id, Error: "no luck"})
+		}, []string{"errors"}, "no luck"},
+		"a session cannot be closed": {func(s *script) {
+			s.note("c2.1", journal.Event{At: ms(9900), Kind: journal.Closed, Error: "stuck"})
+		}, []string{"errors"}, "stuck"},
+		"something is left in the store": {func(s *script) { s.Left = []string{"torture/mutex/0/x"} }, []string{"clean"}, "torture/mutex/0/x"},
+		"watchers are left":              {func(s *script) { s.Watchers = []int{2, 3} }, []string{"clean"}, "3"},
+		"goroutines are left": {func(s *script) {
+			s.note("c2.1", journal.Event{At: ms(9900), Kind: journal.Leaked, Error: "goroutine 7"})
+		}, []string{"clean"}, "goroutine 7"},
+		"a client does not end": {func(s *script) { s.Trouble = []string{"c1.1 does not end"} }, []string{"clean"}, "c1.1 does not end"},
+	} {
+		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
+			t.Parallel()
+			s := peaceful(t)
+			plant.do(s)
+			found := s.violated(t)
+			if got := slices.Sorted(maps.Keys(found)); !slices.Equal(got, slices.Sorted(slices.Values(plant.checks))) {
+				t.Errorf("violated %v, want %v: %v", got, plant.checks, found)
+			}
+			for _, check := range plant.checks {
+				if v := found[check]; len(v) > 0 && strings.Contains(v[0].Text, plant.says) {
+					return
+				}
+			}
+			t.Errorf("no violation says %q: %v", plant.says, found)
+		})
+	}
+}
+
+// dies has a life killed.
+func (s *script) dies(life string, at int64) {
+	s.Strikes = append(s.Strikes, journal.Strike{Client: s.life(life).Client, Life: life, Death: true, From: ms(at), Done: ms(at + 1), To: ms(at + 1)})
+}
+
+// What looks wrong and is not.
+func TestWhatOnlyTheTokenProtectsIsNoViolation(t *testing.T) {
+	t.Parallel()
+	for name, do := range map[string]func(*script){
+		"a frozen holder is robbed and sees it when it runs again": func(s *script) {
+			s.Strikes = append(s.Strikes, journal.Strike{Client: 1, Life: "c2.1", Frozen: true, From: ms(720), Done: ms(721), To: ms(900)})
+			id := s.plays("c2.1", turn{asked: 700, granted: 710, lost: 905, released: 906, releaseError: "lost", token: 20})
+			next := s.plays("c3.1", turn{asked: 720, granted: 850, releasing: 950, released: 952, token: 21})
+			s.writes("c3.1", next, 860, 21, true)
+			s.writes("c2.1", id, 902, 20, false)
+		},
+		"the machine had no time for a holder": func(s *script) {
+			s.note("c2.1", journal.Event{At: ms(900), From: ms(720), Kind: journal.Stalled})
+			s.plays("c2.1", turn{asked: 700, granted: 710, lost: 905, token: 20})
+			s.plays("c3.1", turn{asked: 720, granted: 850, releasing: 950, released: 952, token: 21})
+		},
+		"a holder is killed": func(s *script) {
+			s.plays("c2.2", turn{asked: 700, granted: 710, token: 20})
+			s.plays("c3.1", turn{asked: 720, granted: 850, releasing: 950, released: 952, token: 21})
+			s.dies("c2.2", 800)
+		},
+		"one is killed before it hears of its grant": func(s *script) {
+			election := client.Prefix + "election/0"
+			s.plays("c2.2", turn{op: journal.Campaign, name: election, value: "dead", asked: 700})
+			s.dies("c2.2", 720)
+			s.call("c3.1", 750, 760, journal.Event{Kind: journal.Looking, Name: election},
+				journal.Event{Kind: journal.Saw, Name: election, Value: "dead", Token: 20})
+		},
+		"an operator ends a session": func(s *script) {
+			s.Strikes = append(s.Strikes, journal.Strike{Client: 1, Life: "c2.1", Ended: true, From: ms(800), Done: ms(801), To: ms(801)})
+			s.plays("c2.1", turn{asked: 700, granted: 710, lost: 900, token: 20})
+			s.plays("c3.1", turn{asked: 720, granted: 810, releasing: 850, released: 852, token: 21})
+		},
+		"an operator removes an entry": func(s *script) {
+			s.Strikes = append(s.Strikes, journal.Strike{Client: -1, Name: mutexName, Token: 20, From: ms(800), Done: ms(801), To: ms(801)})
+			s.plays("c2.1", turn{asked: 700, granted: 710, releasing: 900, released: 901, token: 20})
+			s.plays("c3.1", turn{asked: 720, granted: 810, releasing: 850, released: 852, token: 21})
+		},
+		"a release whose reply was lost": func(s *script) {
+			s.plays("c2.1", turn{asked: 700, granted: 710, releasing: 800, released: 1500, releaseError: "lost", token: 20})
+			s.plays("c3.1", turn{asked: 720, granted: 810, releasing: 850, released: 852, token: 21})
+		},
+		"one that gave up and was seen to lead": func(s *script) {
+			election := client.Prefix + "election/0"
+			s.plays("c2.1", turn{op: journal.Campaign, name: election, value: "late", asked: 700, gaveUp: 755})
+			s.call("c3.1", 750, 760, journal.Event{Kind: journal.Looking, Name: election},
+				journal.Event{Kind: journal.Saw, Name: election, Value: "late", Token: 20})
+		},
+		"one that was seen to lead lost its lease and joined again": func(s *script) {
+			election := client.Prefix + "election/0"
+			s.plays("c2.1", turn{op: journal.Campaign, name: election, value: "again", asked: 700, granted: 900, releasing: 920, released: 921, token: 25})
+			s.call("c3.1", 750, 760, journal.Event{Kind: journal.Looking, Name: election},
+				journal.Event{Kind: journal.Saw, Name: election, Value: "again", Token: 20})
+		},
+		"a pool that nobody kept": func(s *script) {
+			pool := client.Prefix + "pool/0"
+			s.plays("c2.1", turn{op: journal.Acquire, name: pool, n: 4, asked: 700, granted: 710, releasing: 800, released: 802, token: 20})
+		},
+	} {
+		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
+			t.Parallel()
+			s := peaceful(t)
+			s.Lives = append(s.Lives, Life{Name: "c2.2", Client: 1})
+			s.dies("c2.2", 1000) // or it would have to be served
+			do(s)
+			if found := s.violated(t); len(found) > 0 {
+				t.Errorf("found %v", found)
+			}
+		})
+	}
+}
+
+func TestSummaryTellsHowLongTheDeadWereWaitedFor(t *testing.T) {
+	t.Parallel()
+	s := peaceful(t)
+	s.Lives = append(s.Lives, Life{Name: "c2.2", Client: 1})
+	s.plays("c2.2", turn{asked: 700, granted: 710, token: 20})
+	s.dies("c2.2", 800)
+	s.plays("c3.1", turn{asked: 720, granted: 1850, releasing: 1950, released: 1952, token: 21})
+	c, err := Open(s.Run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := c.Summary().HolderDied; len(got.Times) != 1 || got.Alone != 1050*time.Millisecond {
+		t.Errorf("HolderDied = %+v, want once 1.05s", got)
+	}
+}
+
+func TestPictureShowsHoldersAndFaults(t *testing.T) {
+	t.Parallel()
+	s := peaceful(t)
+	s.Strikes = append(s.Strikes, journal.Strike{Client: -1, Text: "kill m1 & co", From: ms(650), Done: ms(651), To: ms(700)})
+	c, err := Open(s.Run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := c.Draw([]Violation{{Name: mutexName, At: ms(500)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{"<svg", "kill m1 &amp; co", "c3.1 mutex", "token 13", "loss seen", "</svg>"} {
+		if !strings.Contains(string(text), part) {
+			t.Errorf("the picture does not show %q", part)
+		}
+	}
+}

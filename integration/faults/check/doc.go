@@ -1,0 +1,26 @@
+// Package check finds out from the journals of a run whether the promises of
+// Fairlead were kept:
+//
+//	history     there is an order of all that was asked and answered that the rules of
+//	            the locks allow: porcupine looks for it, name by name
+//	exclusion   exclusive holds follow one another in the order of their tokens, and
+//	            permits never weigh more than the limit
+//	loss        who held and lost saw it before the next was granted
+//	told        who lost to an operator saw it soon
+//	fifo        who was seen in the queue before another asked was served before
+//	progress    after the last fault everybody proceeds within two TTLs
+//	register    no write with an older token was accepted, and none refused to a holder
+//	errors      no call failed for a reason that it should not have
+//	clean       nothing of ours is left: in the store, at its servers, in the clients
+//
+// # How a hold ends
+//
+// A hold lasts from the return of the acquisition to the moment in which the holder
+// knew that it was over: it began to release, having found the grant good, or saw
+// its loss. Nobody may be granted the lock before.
+//
+// There are three exceptions, in which only the token protects. A process that was
+// killed holds until then. One that was stopped, or that the machine had no time
+// for, and that sees its loss as soon as it runs again, held until it was stopped.
+// And one whose session or entry an operator removed, until then.
+package check

@@ -1,0 +1,160 @@
+package check
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/fairlead-go/fairlead/integration/faults/client"
+	"github.com/fairlead-go/fairlead/integration/faults/journal"
+)
+
+// progress checks that after the last fault nobody waits for longer than two TTLs,
+// and that everybody was served with everything.
+func (c *Case) progress() (looked int, found []Violation) {
+	limit := c.Healed + 2*int64(c.TTL)
+	for i := range c.Lives {
+		l := &c.Lives[i]
+		if l.Client < 0 || c.died(l.Name) != never {
+			continue
+		}
+		served := map[string]bool{}
+		for _, t := range c.Tries {
+			if t.Life != l {
+				continue
+			}
+			if t.Granted() && t.Returned > c.Healed && t.Returned <= limit {
+				served[t.Kind()] = true
+			}
+			if t.Returned != 0 && t.Returned <= c.Healed || t.Called > c.End {
+				continue
+			}
+			looked++
+			from := max(t.Called, c.Healed)
+			end := c.End
+			if t.Returned != 0 {
+				end = min(end, t.Returned)
+			}
+			if t.Wait && end-from > 2*int64(c.TTL) {
+				found = append(found, Violation{t.Name, from, "still waiting two TTLs after the last fault: " + c.story(t)})
+			}
+		}
+		for _, kind := range client.Kinds {
+			if !served[kind] {
+				found = append(found, Violation{"", limit, fmt.Sprintf("%s was granted no %s within two TTLs after the last fault, by %s",
+					l.Name, kind, c.since(limit))})
+			}
+		}
+	}
+	return looked, found
+}
+
+// register checks what the registers have accepted, from what they wrote down.
+func (c *Case) register() (looked int, found []Violation) {
+	newest := map[string]uint64{}
+	for _, w := range c.Writes {
+		looked++
+		if w.Accepted && w.Token < newest[w.Name] {
+			found = append(found, Violation{w.Name, w.At, fmt.Sprintf("%s: the register accepted token %d from %s at %s, and had seen %d",
+				w.Name, w.Token, w.Life, c.since(w.At), newest[w.Name])})
+		}
+		if w.Accepted {
+			newest[w.Name] = max(newest[w.Name], w.Token)
+		}
+	}
+	for i := range c.Lives {
+		found = append(found, c.refusals(&c.Lives[i])...)
+	}
+	return looked, found
+}
+
+// refusals returns the writes of a life that were refused although it held.
+func (c *Case) refusals(l *Life) (found []Violation) {
+	by := map[int]*Try{}
+	for _, t := range c.Tries {
+		if t.Life == l {
+			by[t.ID] = t
+		}
+	}
+	writes := map[int]*journal.Event{}
+	for i := range l.Events {
+		switch e := &l.Events[i]; e.Kind {
+		case journal.Writing:
+			writes[e.ID] = e
+		case journal.Wrote:
+			w := writes[e.ID]
+			if w == nil || !e.Refused {
+				continue
+			}
+			if t := by[w.Hold]; t != nil && e.At < t.Ended() {
+				found = append(found, Violation{t.Name, e.At, fmt.Sprintf("the register refused a holder at %s: %s", c.since(e.At), c.story(t))})
+			}
+		}
+	}
+	return found
+}
+
+// errors checks that calls failed only for reasons that they may have.
+func (c *Case) errors() (looked int, found []Violation) {
+	for _, t := range c.Tries {
+		looked++
+		if t.Outcome == journal.Failed {
+			found = append(found, Violation{t.Name, t.Returned, fmt.Sprintf("%v failed at %s: %s", t, c.since(t.Returned), t.Error)})
+		}
+	}
+	for i := range c.Lives {
+		for _, e := range c.Lives[i].Events {
+			if e.Kind == journal.Closed && e.Error != "" {
+				found = append(found, Violation{"", e.At, fmt.Sprintf("%s could not close its session: %s", c.Lives[i].Name, e.Error)})
+			}
+		}
+	}
+	return looked, found
+}
+
+func (c *Case) clean() (looked int, found []Violation) {
+	add := func(format string, args ...any) {
+		found = append(found, Violation{Text: fmt.Sprintf(format, args...)})
+	}
+	for _, text := range c.Trouble {
+		add("%s", text)
+	}
+	if len(c.Left) > 0 {
+		add("%d things are left in the store: %s", len(c.Left), strings.Join(c.Left[:min(len(c.Left), 10)], ", "))
+	}
+	if len(c.Watchers) == 2 && c.Watchers[1] > c.Watchers[0] {
+		add("the servers had %d watchers before, and have %d", c.Watchers[0], c.Watchers[1])
+	}
+	for i := range c.Lives {
+		looked++
+		for _, e := range c.Lives[i].Events {
+			if e.Kind == journal.Leaked {
+				add("%s has goroutines left:\n%s", c.Lives[i].Name, e.Error)
+			}
+		}
+	}
+	return looked, found
+}
+
+var number = regexp.MustCompile(`[0-9]+`)
+
+// mentions tells whether the text has the token in it.
+func mentions(text string, token uint64) bool {
+	want := strconv.FormatUint(token, 10)
+	for _, n := range number.FindAllString(text, -1) {
+		if n == want {
+			return true
+		}
+	}
+	return false
+}
+
+// span is a time for people.
+func span(d time.Duration) string {
+	if d < time.Second {
+		return d.Round(time.Millisecond).String()
+	}
+	return d.Round(10 * time.Millisecond).String()
+}

@@ -1,0 +1,130 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/fairlead-go/fairlead/watch"
+)
+
+// A Cluster is a store that is made of members. Its methods may be called
+// concurrently, but only one at a time for one member. Those with a context block
+// until it ends at most.
+type Cluster interface {
+	// URL is what clients are given, and Addrs are all addresses that they then
+	// dial, host:port.
+	URL() string
+	Addrs() []string
+
+	// Members names the servers. Their numbers below are indexes of this.
+	Members() []string
+
+	// Leader is who leads, or else serves.
+	Leader(ctx context.Context) (int, error)
+
+	// Kill ends a member as a crash would, and Restart starts it again and waits
+	// until it answers. Freeze stops it, and Thaw lets it run on.
+	Kill(member int) error
+	Restart(ctx context.Context, member int) error
+	Freeze(member int) error
+	Thaw(member int) error
+
+	// Transfer has another member lead, in good order.
+	Transfer(ctx context.Context) error
+
+	// Maintain does what operators do at night.
+	Maintain(ctx context.Context) error
+
+	// EndSession ends the session with that identity, and DeleteEntry removes an
+	// entry, as an operator would who knows the store and nothing of us.
+	EndSession(ctx context.Context, identity string) error
+	DeleteEntry(ctx context.Context, name string, e watch.Entry) error
+
+	// Recovered returns when all members serve as before any fault.
+	Recovered(ctx context.Context) error
+
+	// Watchers counts what the members keep for those who wait.
+	Watchers(ctx context.Context) (int, error)
+
+	// Leftovers lists what is in the store of ours.
+	Leftovers(ctx context.Context) ([]string, error)
+
+	// Log is what a member wrote last.
+	Log(member int) string
+
+	Close()
+}
+
+// Traits are what a kind of store is like for those who torture it.
+type Traits struct {
+	TTL  time.Duration // a short one that it grants
+	Keep time.Duration // by how much longer than the TTL it may keep a session whose owner is gone
+
+	Replicated bool // it goes on without one member
+	Transfers  bool // leadership can be handed over
+	Maintains  bool
+	Deletes    bool // an entry can be removed by hand
+	Quiet      bool // after a restart or failover it grants nothing for a TTL
+}
+
+// ErrNone is why an operation is not possible with a store.
+var ErrNone = errors.New("this store has nothing of the kind")
+
+type kind struct {
+	traits Traits
+	start  func(ctx context.Context, dir string, ttl time.Duration) (Cluster, error)
+}
+
+var kinds = map[string]kind{
+	"etcd": {Traits{TTL: 3 * time.Second, Keep: 2 * time.Second,
+		Replicated: true, Transfers: true, Maintains: true, Deletes: true}, startEtcd},
+	"redis": {Traits{TTL: 3 * time.Second, Keep: 2 * time.Second, Quiet: true,
+		Replicated: true, Transfers: true, Maintains: true, Deletes: true}, startRedis},
+	"postgres": {Traits{TTL: 3 * time.Second, Keep: 2 * time.Second,
+		Transfers: true, Maintains: true, Deletes: true}, startPostgres},
+	"zk": {Traits{TTL: 4 * time.Second, Keep: 4 * time.Second,
+		Replicated: true, Deletes: true}, startZooKeeper},
+}
+
+// Backends names the kinds of stores.
+func Backends() []string { return slices.Sorted(maps.Keys(kinds)) }
+
+// TraitsOf returns those of a kind of store.
+func TraitsOf(backend string) (Traits, error) {
+	k, ok := kinds[backend]
+	if !ok {
+		return Traits{}, fmt.Errorf("there is no backend %q, but %v", backend, Backends())
+	}
+	return k.traits, nil
+}
+
+// Start starts a store whose data go to dir, and waits until it serves.
+func Start(ctx context.Context, backend, dir string, ttl time.Duration) (Cluster, error) {
+	c, err := kinds[backend].start(ctx, dir, ttl)
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", backend, err)
+	}
+	return c, nil
+}
+
+// poll is how long to wait before a server is asked again.
+const poll = 50 * time.Millisecond
+
+// until calls f until it returns nil, or ctx ends.
+func until(ctx context.Context, what string, f func(context.Context) error) error {
+	for {
+		err := f(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for %s: %w", what, err)
+		case <-time.After(poll):
+		}
+	}
+}

@@ -1,0 +1,109 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/fairlead-go/fairlead/internal/pgserver"
+	"github.com/fairlead-go/fairlead/watch"
+)
+
+const postgresDatabase = "postgres"
+
+// A postgres is one server, which a crash takes away until it is started again.
+type postgres struct {
+	server *pgserver.Server
+}
+
+func startPostgres(_ context.Context, dir string, _ time.Duration) (Cluster, error) {
+	s, err := pgserver.Start(pgserver.Config{Dir: filepath.Join(dir, "postgres"), NoSync: true})
+	if err != nil {
+		return nil, err
+	}
+	return &postgres{s}, nil
+}
+
+// URL leaves out what is for libpq.
+func (c *postgres) URL() string {
+	u, _, _ := strings.Cut(c.server.AdminURL(postgresDatabase), "?")
+	return u
+}
+
+func (c *postgres) Addrs() []string                     { return []string{c.server.Addr()} }
+func (c *postgres) Members() []string                   { return []string{"postgres"} }
+func (c *postgres) Leader(context.Context) (int, error) { return 0, nil }
+func (c *postgres) Kill(int) error                      { return c.server.Kill() }
+func (c *postgres) Restart(context.Context, int) error  { return c.server.Restart() }
+func (c *postgres) Freeze(int) error                    { return c.server.Stop() }
+func (c *postgres) Thaw(int) error                      { return c.server.Cont() }
+func (c *postgres) Log(int) string                      { return c.server.Log() }
+func (c *postgres) Close()                              { c.server.Close() }
+
+// Transfer has the server shut down in good order, and start again.
+func (c *postgres) Transfer(context.Context) error {
+	return errors.Join(c.server.Shutdown(pgserver.Fast), c.server.Restart())
+}
+
+// Maintain cleans the tables up, and ends all connections but its own.
+func (c *postgres) Maintain(ctx context.Context) error {
+	for _, sql := range []string{
+		`CHECKPOINT`,
+		`VACUUM FULL fairlead.entry`,
+		`VACUUM FULL fairlead.session`,
+		`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()`,
+	} {
+		if err := c.server.Exec(ctx, postgresDatabase, sql); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *postgres) EndSession(ctx context.Context, identity string) error {
+	return c.server.Exec(ctx, postgresDatabase, `DELETE FROM fairlead.session WHERE identity = $1`, identity)
+}
+
+func (c *postgres) DeleteEntry(ctx context.Context, name string, e watch.Entry) error {
+	return c.server.Exec(ctx, postgresDatabase, `DELETE FROM fairlead.entry WHERE queue = $1 AND token = $2`, name, int64(e.Token))
+}
+
+func (c *postgres) Recovered(ctx context.Context) error {
+	return until(ctx, "the server", func(ctx context.Context) error {
+		return c.server.Exec(ctx, postgresDatabase, `SELECT 1`)
+	})
+}
+
+// Watchers counts connections: each that waits for something has one.
+func (c *postgres) Watchers(ctx context.Context) (n int, err error) {
+	err = c.query(ctx, &n, `SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()`)
+	return n, err
+}
+
+func (c *postgres) Leftovers(ctx context.Context) ([]string, error) {
+	var left []string
+	for _, table := range []string{"session", "entry", "limits", "observer"} {
+		var n int
+		if err := c.query(ctx, &n, `SELECT count(*) FROM fairlead.`+table); err != nil {
+			return nil, err
+		}
+		if n > 0 {
+			left = append(left, fmt.Sprintf("%d in %s", n, table))
+		}
+	}
+	return left, nil
+}
+
+// query asks for a number.
+func (c *postgres) query(ctx context.Context, n *int, sql string) error {
+	conn, err := pgx.Connect(ctx, c.server.AdminURL(postgresDatabase))
+	if err != nil {
+		return err
+	}
+	return errors.Join(conn.QueryRow(ctx, sql).Scan(n), conn.Close(ctx))
+}

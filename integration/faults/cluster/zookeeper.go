@@ -1,0 +1,239 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"regexp"
+	"strconv"
+	"time"
+
+	gozk "github.com/go-zookeeper/zk"
+
+	"github.com/fairlead-go/fairlead/internal/process"
+	"github.com/fairlead-go/fairlead/internal/zkserver"
+	"github.com/fairlead-go/fairlead/watch"
+)
+
+const (
+	zookeeperServers = 3
+	zookeeperRoot    = "/faults"
+)
+
+// A zookeeper is an ensemble of three.
+type zookeeper struct {
+	*zkserver.Ensemble
+	admin *gozk.Conn
+}
+
+func startZooKeeper(_ context.Context, dir string, _ time.Duration) (Cluster, error) {
+	e, err := zkserver.StartEnsemble(zookeeperServers, zkserver.Config{
+		Dir: dir, NoSync: true, Commands: []string{"wchs"},
+		// It removes empty folders soon, so that one need not wait to see that nothing stays.
+		JVM: []string{"-Dznode.container.checkIntervalMs=500"},
+	})
+	if err != nil {
+		return nil, err
+	}
+	c := &zookeeper{Ensemble: e}
+	c.admin, _, err = gozk.Connect(c.Addrs(), 30*time.Second, gozk.WithLogger(silent{}), gozk.WithLogInfo(false))
+	if err != nil {
+		e.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+type silent struct{}
+
+func (silent) Printf(string, ...any) {}
+
+func (c *zookeeper) URL() string { return "zk://" + c.ConnectString() + zookeeperRoot }
+
+func (c *zookeeper) Addrs() (addrs []string) {
+	for _, s := range c.Servers() {
+		addrs = append(addrs, s.Addr())
+	}
+	return addrs
+}
+
+func (c *zookeeper) Members() (names []string) {
+	for i := range c.Servers() {
+		names = append(names, fmt.Sprint("zk", i+1))
+	}
+	return names
+}
+
+func (c *zookeeper) Leader(ctx context.Context) (int, error) {
+	leader, err := c.Ensemble.Leader(ctx)
+	for i, s := range c.Servers() {
+		if s == leader {
+			return i, nil
+		}
+	}
+	return -1, err
+}
+
+func (c *zookeeper) Kill(i int) error                         { return c.Servers()[i].Kill() }
+func (c *zookeeper) Restart(ctx context.Context, i int) error { return c.Servers()[i].Restart(ctx) }
+func (c *zookeeper) Freeze(i int) error                       { return c.Servers()[i].Stop() }
+func (c *zookeeper) Thaw(i int) error                         { return c.Servers()[i].Cont() }
+func (c *zookeeper) Log(i int) string                         { return c.Servers()[i].Log() }
+func (c *zookeeper) Transfer(context.Context) error           { return ErrNone }
+func (c *zookeeper) Maintain(context.Context) error           { return ErrNone }
+
+// EndSession closes the session that has the record of that identity.
+func (c *zookeeper) EndSession(ctx context.Context, identity string) error {
+	dir := zookeeperRoot + "/.fairlead/v1/session"
+	ids, err := c.children(dir)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		data, _, err := c.admin.Get(path.Join(dir, id))
+		if errors.Is(err, gozk.ErrNoNode) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		var record struct{ Identity string }
+		if err := json.Unmarshal(data, &record); err != nil {
+			return err
+		}
+		if record.Identity != identity {
+			continue
+		}
+		number, err := strconv.ParseUint(id, 16, 64)
+		if err != nil {
+			return err
+		}
+		return zkserver.Expire(ctx, c.live(ctx), int64(number), passwordOf(int64(number)))
+	}
+	return fmt.Errorf("%s has no session", identity)
+}
+
+// live is the address of a server that serves.
+func (c *zookeeper) live(ctx context.Context) string {
+	i, err := c.Leader(ctx)
+	if err != nil {
+		i = 0
+	}
+	return c.Addrs()[i]
+}
+
+// passwordOf returns what proves to the servers that a session is one's own. They
+// keep no passwords but make each of the session's number and a constant, with
+// java.util.Random, so that all of them know those of all sessions.
+func passwordOf(id int64) []byte {
+	const (
+		secret     = 0xB3415C00
+		multiplier = 0x5DEECE66D
+		mask       = 1<<48 - 1
+	)
+	seed := (uint64(id) ^ secret ^ multiplier) & mask
+	password := make([]byte, 0, 16)
+	for len(password) < cap(password) {
+		seed = (seed*multiplier + 0xB) & mask
+		n := uint32(seed >> 16)
+		password = append(password, byte(n), byte(n>>8), byte(n>>16), byte(n>>24))
+	}
+	return password
+}
+
+func (c *zookeeper) DeleteEntry(_ context.Context, _ string, e watch.Entry) error {
+	return c.admin.Delete(e.Key, -1)
+}
+
+// Recovered returns when one leads and all others follow.
+func (c *zookeeper) Recovered(ctx context.Context) error {
+	return until(ctx, "all servers", func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, 2*askTimeout)
+		defer cancel()
+		followers, err := c.Followers(ctx)
+		if err == nil && len(followers) != zookeeperServers-1 {
+			err = fmt.Errorf("%d servers follow", len(followers))
+		}
+		return err
+	})
+}
+
+var totalWatches = regexp.MustCompile(`Total watches:(\d+)`)
+
+// Watchers adds up what the servers say of themselves.
+func (c *zookeeper) Watchers(ctx context.Context) (total int, err error) {
+	for _, addr := range c.Addrs() {
+		n, err := watchesAt(ctx, addr)
+		if err != nil {
+			return 0, err
+		}
+		total += n
+	}
+	return total, nil
+}
+
+func watchesAt(ctx context.Context, addr string) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	conn, err := process.Dial(ctx, addr)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "wchs"); err != nil {
+		return 0, conn.Explain(err)
+	}
+	text, err := io.ReadAll(conn)
+	if err != nil {
+		return 0, conn.Explain(err)
+	}
+	found := totalWatches.FindSubmatch(text)
+	if found == nil {
+		return 0, fmt.Errorf("the server at %s says %q", addr, text)
+	}
+	return strconv.Atoi(string(found[1]))
+}
+
+func (c *zookeeper) Leftovers(context.Context) ([]string, error) {
+	if _, err := c.admin.Sync("/"); err != nil {
+		return nil, err
+	}
+	return c.tree(zookeeperRoot)
+}
+
+// tree returns the paths of a node and of all below it, none if it is not there.
+func (c *zookeeper) tree(node string) ([]string, error) {
+	names, err := c.children(node)
+	if err != nil || names == nil {
+		return nil, err
+	}
+	all := []string{node}
+	for _, name := range names {
+		below, err := c.tree(path.Join(node, name))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, below...)
+	}
+	return all, nil
+}
+
+// children is nil where there is no node.
+func (c *zookeeper) children(node string) ([]string, error) {
+	names, _, err := c.admin.Children(node)
+	if errors.Is(err, gozk.ErrNoNode) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return append([]string{}, names...), nil
+}
+
+func (c *zookeeper) Close() {
+	c.admin.Close()
+	c.Ensemble.Close()
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/fairlead-go/fairlead/integration/faults/client"
+	"github.com/fairlead-go/fairlead/integration/faults/cluster"
+)
+
+// clientVariable, when set, makes this program a client: its value is the client's
+// Config in JSON.
+const clientVariable = "FAIRLEAD_FAULTS_CLIENT"
+
+// An options says what run to make.
+type options struct {
+	backend string
+	length  time.Duration // of the time in which faults happen
+	seed    uint64
+	clients int
+	ttl     time.Duration
+	dir     string // for what is written down; "": a temporary one, removed if nothing was violated
+}
+
+func main() {
+	play()
+	o, err := parse(os.Args[1:])
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
+	if err != nil {
+		os.Exit(2) // flag has told why
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err = torture(ctx, o, os.Stdout)
+	switch {
+	case errors.Is(err, errViolated):
+		os.Exit(1)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "faults:", err)
+		os.Exit(2)
+	}
+}
+
+// play makes this process a member of a store or a client, if it was started as one,
+// and then does not return.
+func play() {
+	cluster.ServeMember()
+	text, ok := os.LookupEnv(clientVariable)
+	if !ok {
+		return
+	}
+	var c client.Config
+	err := json.Unmarshal([]byte(text), &c)
+	if err == nil {
+		err = client.Run(c, os.Stdin)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "client:", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+func parse(args []string) (options, error) {
+	var o options
+	var minutes float64
+	f := flag.NewFlagSet("faults", flag.ContinueOnError)
+	f.StringVar(&o.backend, "backend", "etcd", strings.Join(cluster.Backends(), ", "))
+	f.Float64Var(&minutes, "minutes", 1, "how long faults happen; starting, calming down and checking come on top")
+	f.Uint64Var(&o.seed, "seed", 0, "what faults happen; 0: another each time")
+	f.IntVar(&o.clients, "clients", 5, "how many client processes there are")
+	f.DurationVar(&o.ttl, "ttl", 0, "of the clients' sessions; 0: a short one that the store grants")
+	f.StringVar(&o.dir, "out", "", "a directory for journals, logs and pictures; by default a temporary one, which is kept if something was violated")
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	traits, err := cluster.TraitsOf(o.backend)
+	switch {
+	case err != nil:
+	case f.NArg() > 0 || minutes <= 0 || o.clients < 3 || o.ttl < 0:
+		err = errors.New("minutes must be positive, there are three clients at least, and no arguments but flags")
+	}
+	if err != nil {
+		fmt.Fprintln(f.Output(), err)
+		return o, err
+	}
+	o.length = time.Duration(minutes * float64(time.Minute))
+	if o.seed == 0 {
+		o.seed = rand.Uint64N(1_000_000)
+	}
+	if o.ttl == 0 {
+		o.ttl = traits.TTL
+	}
+	return o, nil
+}
+
+// replay is the command that plays the same faults again.
+func (o options) replay() string {
+	return fmt.Sprintf("go run ./faults -backend %s -minutes %.3g -seed %d -clients %d -ttl %v",
+		o.backend, o.length.Minutes(), o.seed, o.clients, o.ttl)
+}

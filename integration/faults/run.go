@@ -1,0 +1,296 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fairlead-go/fairlead/integration/faults/check"
+	"github.com/fairlead-go/fairlead/integration/faults/client"
+	"github.com/fairlead-go/fairlead/integration/faults/cluster"
+	"github.com/fairlead-go/fairlead/integration/faults/journal"
+	"github.com/fairlead-go/fairlead/integration/faults/nemesis"
+	"github.com/fairlead-go/fairlead/integration/faults/register"
+	"github.com/fairlead-go/fairlead/session"
+	"github.com/fairlead-go/fairlead/watch"
+)
+
+const (
+	startTimeout = time.Minute
+	healTimeout  = time.Minute
+	lookTimeout  = 5 * time.Second
+
+	// epoch is how long a name is in use.
+	epoch = 8 * time.Second
+
+	// warmUp is how long nothing happens at first.
+	warmUp = time.Second
+)
+
+// errViolated says that a promise was not kept.
+var errViolated = errors.New("a promise was not kept")
+
+// A stage is everything that runs.
+type stage struct {
+	options
+	traits   cluster.Traits
+	out      io.Writer
+	cluster  cluster.Cluster
+	register *register.Register
+	cast     *cast
+	nemesis  *nemesis.Nemesis
+	run      check.Run
+}
+
+// torture makes a run and checks it.
+func torture(ctx context.Context, o options, out io.Writer) (err error) {
+	fmt.Fprintf(out, "%s\n", o.replay())
+	temporary := o.dir == ""
+	if temporary {
+		if o.dir, err = os.MkdirTemp("", "fairlead-faults-"); err != nil {
+			return err
+		}
+	} else if err := os.MkdirAll(o.dir, 0o755); err != nil {
+		return err
+	}
+	s := &stage{options: o, out: out}
+	err = s.play(ctx)
+	s.close()
+	if err == nil {
+		err = s.check()
+	}
+	_ = os.RemoveAll(s.data()) // servers' data are of no use any more
+	if temporary && err == nil {
+		return os.RemoveAll(o.dir)
+	}
+	if err != nil {
+		fmt.Fprintf(out, "journals and logs are in %s\n", o.dir)
+	}
+	return err
+}
+
+func (s *stage) data() string { return filepath.Join(s.dir, "data") }
+
+// play plays everything up to the point where the clients have ended.
+func (s *stage) play(ctx context.Context) error {
+	if err := s.open(ctx); err != nil {
+		return err
+	}
+	if err := s.storm(ctx); err != nil {
+		return err
+	}
+	if err := s.calm(ctx); err != nil {
+		return err
+	}
+	return s.sweep(ctx)
+}
+
+// open starts the store and the clients.
+func (s *stage) open(ctx context.Context) (err error) {
+	if s.traits, err = cluster.TraitsOf(s.backend); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	if s.cluster, err = cluster.Start(ctx, s.backend, s.data(), s.ttl); err != nil {
+		return err
+	}
+	if n, err := s.cluster.Watchers(ctx); err == nil {
+		s.run.Watchers = append(s.run.Watchers, n)
+	} else if !errors.Is(err, cluster.ErrNone) {
+		return err
+	}
+	if s.register, err = register.Listen(); err != nil {
+		return err
+	}
+	names := client.Names{Epoch: epoch}
+	keeperTTL := 10 * s.ttl
+	if s.traits.Quiet {
+		keeperTTL = s.ttl // the store would be quiet for as long as this
+	}
+	s.cast = &cast{dir: s.dir}
+	s.cast.keeper, err = openKeeper(ctx, s.options, s.cluster.URL(), s.cast.journal(keeperName), names, keeperTTL)
+	if err != nil {
+		return err
+	}
+	s.run.Start = journal.Now()
+	s.cast.begin(s.run.Start)
+	s.cast.config = client.Config{
+		Backend: s.backend, URL: s.cluster.URL(), Register: s.register.Addr(),
+		Seed: s.seed, TTL: s.ttl, Start: s.run.Start, Names: names,
+	}
+	for range s.clients {
+		if err := s.cast.recruit(s.cluster.Addrs()); err != nil {
+			return err
+		}
+	}
+	s.nemesis = &nemesis.Nemesis{Cluster: s.cluster, Cast: s.cast, Tell: func(f journal.Strike) { s.tell("%s", f.Text) }}
+	return nil
+}
+
+// tell prints a line with the time.
+func (s *stage) tell(format string, args ...any) {
+	at := time.Duration(journal.Now() - s.run.Start)
+	fmt.Fprintf(s.out, "%7.2fs  %s\n", at.Seconds(), fmt.Sprintf(format, args...))
+}
+
+// storm has faults happen, and returns when all are undone.
+func (s *stage) storm(ctx context.Context) error {
+	time.Sleep(warmUp)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var guard sync.WaitGroup
+	over := make(chan struct{})
+	guard.Go(func() {
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-over:
+				return
+			case <-tick.C:
+				if err := s.cast.deserters(); err != nil {
+					cancel(err)
+					return
+				}
+			}
+		}
+	})
+	err := s.nemesis.Run(ctx, nemesis.Draw(s.seed, s.traits, s.ttl, s.length))
+	close(over)
+	guard.Wait()
+	return errors.Join(err, context.Cause(ctx))
+}
+
+// calm lets everybody proceed, and then has the clients end.
+func (s *stage) calm(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, healTimeout)
+	defer cancel()
+	if err := s.cluster.Recovered(ctx); err != nil {
+		return err
+	}
+	if err := s.cast.calmDown(); err != nil {
+		return errors.Join(err, s.cast.deserters())
+	}
+	s.run.Healed = journal.Now()
+	s.tell("everything is healed")
+	rest(ctx, s.run.Healed+2*int64(s.ttl)+int64(2*time.Second))
+	if err := errors.Join(s.cast.deserters(), ctx.Err()); err != nil {
+		return err
+	}
+	s.run.End = journal.Now()
+	s.tell("the clients are told to end")
+	s.run.Trouble = s.cast.dismiss(8 * s.ttl)
+	return nil
+}
+
+// sweep waits until nothing is left, for as long as that may take: those who were
+// killed have left their leases; and what hangs on none is for sessions that begin
+// later to remove.
+func (s *stage) sweep(ctx context.Context) error {
+	if err := s.cast.end(ctx); err != nil {
+		s.run.Trouble = append(s.run.Trouble, fmt.Sprintf("the keeper's session: %v", err))
+	}
+	patience := s.ttl + s.traits.Keep
+	err := s.settle(ctx, patience)
+	if err == nil && !s.clean() {
+		var sweeper *session.Session
+		if sweeper, err = client.Open(ctx, s.backend, s.cluster.URL(), nil, quiet("sweeper", s.ttl)); err != nil {
+			return err
+		}
+		_, err = watch.List(ctx, sweeper, client.Prefix) // with some stores, who looks removes
+		if err = errors.Join(err, sweeper.Close(ctx)); err == nil {
+			err = s.settle(ctx, patience)
+		}
+	}
+	return err
+}
+
+// settle returns when nothing is left, or after patience.
+func (s *stage) settle(ctx context.Context, patience time.Duration) error {
+	for end := journal.Now() + int64(patience); ; {
+		if err := s.look(ctx); err != nil || s.clean() || journal.Now() > end || ctx.Err() != nil {
+			return err
+		}
+		rest(ctx, journal.Now()+int64(200*time.Millisecond))
+	}
+}
+
+// look finds out what is left.
+func (s *stage) look(ctx context.Context) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	if s.run.Left, err = s.cluster.Leftovers(ctx); err != nil || len(s.run.Watchers) == 0 {
+		return err
+	}
+	n, err := s.cluster.Watchers(ctx)
+	s.run.Watchers = append(s.run.Watchers[:1], n)
+	return err
+}
+
+func (s *stage) clean() bool {
+	return len(s.run.Left) == 0 && (len(s.run.Watchers) == 0 || s.run.Watchers[1] <= s.run.Watchers[0])
+}
+
+// close ends everything that runs.
+func (s *stage) close() {
+	if s.cast != nil {
+		if s.cast.keeper != nil {
+			s.cast.cancel()
+		}
+		s.cast.close()
+	}
+	if s.register != nil {
+		s.register.Close()
+	}
+	if s.cluster != nil {
+		s.cluster.Close()
+	}
+}
+
+// check checks the run and tells about it.
+func (s *stage) check() error {
+	lives, err := s.cast.lives()
+	if err != nil {
+		return err
+	}
+	s.run.TTL, s.run.Limit, s.run.Dir = s.ttl, client.Limit, s.dir
+	s.run.Lives, s.run.Strikes, s.run.Writes = lives, s.nemesis.Strikes(), s.register.Writes()
+	s.run.Sightings = s.cast.sightings
+	c, err := check.Open(s.run)
+	if err != nil {
+		return err
+	}
+	c.Summary().Print(s.out)
+	var violations []check.Violation
+	for _, r := range c.Check() {
+		verdict := "ok"
+		if len(r.Violations) > 0 {
+			verdict = fmt.Sprintf("VIOLATED %d times", len(r.Violations))
+		}
+		fmt.Fprintf(s.out, "%-12s %s (looked at %d)\n", r.Check, verdict, r.Looked)
+		violations = append(violations, r.Violations...)
+	}
+	if len(violations) == 0 {
+		return nil
+	}
+	for i, v := range violations {
+		if i == 10 {
+			fmt.Fprintf(s.out, "\nand %d more\n", len(violations)-i)
+			break
+		}
+		fmt.Fprintf(s.out, "\n%s\n", strings.TrimSpace(v.Text))
+	}
+	file, err := c.Draw(violations)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(s.out, "\ndrawn in %s\nplay it again: %s\n", file, s.replay())
+	return errViolated
+}
