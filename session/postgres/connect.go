@@ -108,7 +108,9 @@ func shut(pool *pgxpool.Pool, d *dialer) {
 // pool, and closes it after the session. [NewSessionWith] has further options.
 //
 // It blocks until the session has begun, and ends otherwise with ctx, or after 20 s if
-// that has no deadline, half of it for the connection and half for the lease; at once with an error that trying again cannot heal.
+// that has no deadline, half of it for the connection and half for the lease; at once
+// with an error that trying again cannot heal. A session of which nobody was told, as the
+// reply was lost, is ended again, or expires.
 func NewSession(ctx context.Context, pool *pgxpool.Pool, namespace string, opts *session.Options) (*session.Session, error) {
 	return NewSessionWith(ctx, Config{Pool: pool, Namespace: namespace}, opts)
 }

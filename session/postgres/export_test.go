@@ -19,3 +19,9 @@ func Listens(st driver.Store) bool { return st.(*store).hub.line.Load() != nil }
 
 // Inbox is the channel that a store listens to.
 func Inbox(st driver.Store) string { return st.(*store).hub.inbox }
+
+// Connected is how many connections a store has made for requests.
+func Connected(st driver.Store) int64 { return st.(*store).pool.Stat().NewConnsCount() }
+
+// Lanes is how many requests of a store, of those that keep no lease, are under way.
+func Lanes(st driver.Store) int { return len(st.(*store).lanes) }

@@ -242,7 +242,23 @@ func TestReadOnlyServerIsPassedOver(t *testing.T) {
 	if err := primary.Exec(bounded(t), "postgres", "SELECT pg_reload_conf()"); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(300 * time.Millisecond) // what is on its way reaches the standby, which the server does not wait for
+	// What is on its way reaches the standby, which the server does not wait for.
+	from, to := admin(t, primary), admin(t, standby)
+	eventually(t, func() error {
+		var before, after string
+		var there bool
+		err := from.QueryRow(bounded(t), "SELECT pg_current_wal_lsn()::text").Scan(&before)
+		if err == nil {
+			err = to.QueryRow(bounded(t), "SELECT pg_last_wal_replay_lsn() >= $1::text::pg_lsn", before).Scan(&there)
+		}
+		if err == nil {
+			err = from.QueryRow(bounded(t), "SELECT pg_current_wal_lsn()::text").Scan(&after)
+		}
+		if err == nil && (!there || before != after) {
+			err = errors.New("the standby has not caught up")
+		}
+		return err
+	})
 	if err := standby.Promote(bounded(t)); err != nil {
 		t.Fatal(err)
 	}

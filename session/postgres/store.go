@@ -92,11 +92,15 @@ const (
 
 // query makes a request and reads the rows of the answer. ctx is the caller's.
 func (s *store) query(ctx context.Context, p priority, sql string, args []any, read func(pgx.Rows) error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	leave := func() {}
 	if p == ordinary {
 		if err := s.enter(ctx); err != nil {
 			return err
 		}
-		defer func() { <-s.lanes }()
+		leave = func() { <-s.lanes }
 	}
 	explicit := s.explicit.Load()
 	if p == vital { // preparing a statement would cost a round trip, where those take long
@@ -104,16 +108,14 @@ func (s *store) query(ctx context.Context, p priority, sql string, args []any, r
 	} else {
 		args = slices.Concat(s.mode, args)
 	}
-	try := func(explicit bool) error {
-		return s.apart(ctx, read, func(ctx context.Context, read func(pgx.Rows) error) error {
-			return s.attempt(ctx, explicit, sql, args, read)
-		})
-	}
-	err := try(explicit)
-	if codeOf(err) == stateIsolation && !explicit {
-		s.explicit.Store(true)
-		err = try(true)
-	}
+	err := s.apart(ctx, leave, read, func(ctx context.Context, read func(pgx.Rows) error) error {
+		err := s.attempt(ctx, explicit, sql, args, read)
+		if codeOf(err) == stateIsolation && !explicit {
+			s.explicit.Store(true)
+			err = s.attempt(ctx, true, sql, args, read)
+		}
+		return err
+	})
 	switch {
 	case err == nil || ctx.Err() != nil || isOverdue(err):
 	case isDeparted(err):
@@ -174,15 +176,13 @@ func (s *store) attempt(ctx context.Context, explicit bool, sql string, args []a
 // apart makes a request that outlives its caller's interest: pgx closes the connection of
 // one that is given up, and where answers take long, it takes many of them to make
 // another. So a request ends when it is answered or overdue, and the caller's wait for it
-// when ctx does.
-func (s *store) apart(ctx context.Context, read func(pgx.Rows) error, request func(ctx context.Context, read func(pgx.Rows) error) error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
+// when ctx does. It calls leave when the request is over: until then it has a connection.
+func (s *store) apart(ctx context.Context, leave func(), read func(pgx.Rows) error, request func(ctx context.Context, read func(pgx.Rows) error) error) error {
 	var mu sync.Mutex // held while read is called, which is the caller's
 	left := false
 	done := make(chan error, 1)
 	started := s.background(func() {
+		defer leave()
 		done <- request(s.ctx, func(r pgx.Rows) error {
 			mu.Lock()
 			defer mu.Unlock()
@@ -193,6 +193,7 @@ func (s *store) apart(ctx context.Context, read func(pgx.Rows) error, request fu
 		})
 	})
 	if !started {
+		leave()
 		return errClosed
 	}
 	select {
