@@ -28,6 +28,9 @@ func init() {
 }
 
 const (
+	// openTimeout bounds the beginning of a store where the context does not.
+	openTimeout = 10 * time.Second
+
 	// pingInterval is how long a connection may be silent before it is asked for a sign
 	// of life.
 	pingInterval = time.Second
@@ -102,9 +105,10 @@ func OpenWith(ctx context.Context, u *url.URL, opts *session.Options, dial Diale
 }
 
 // NewSession opens a session through a client that the program already has, which it
-// keeps owning, and closes after the session. The client must not retry (DisableRetry) what
-// it does not know to be harmless, which by itself it does not. It blocks until the session
-// has begun, and ends otherwise with ctx, or after 10 s if that has no deadline.
+// keeps owning, and closes after the session. It blocks until the session has begun, and
+// ends otherwise with ctx, or after 20 s if that has no deadline, half of it for the
+// connection and half for the lease; at once with an error that trying again cannot heal.
+// A session of which nobody was told, as the reply was lost, expires.
 func NewSession(ctx context.Context, client rueidis.Client, cfg Config, opts *session.Options) (*session.Session, error) {
 	if cfg.Namespace == "" {
 		cfg.Namespace = DefaultNamespace
@@ -117,7 +121,13 @@ func NewSession(ctx context.Context, client rueidis.Client, cfg Config, opts *se
 		return nil, fmt.Errorf("open session on Redis: %w", err)
 	}
 	where := strings.Join(slices.Sorted(maps.Keys(client.Nodes())), ", ")
-	st, err := newStore(client, where, cfg, opts).begin(ctx)
+	starting := ctx
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		starting, cancel = context.WithTimeout(ctx, openTimeout)
+		defer cancel()
+	}
+	st, err := newStore(client, where, cfg, opts).begin(starting)
 	if err != nil {
 		return nil, fmt.Errorf("open session on Redis: %w", err)
 	}

@@ -12,8 +12,8 @@
 //	redis://USER:PASSWORD@HOST:PORT,HOST:PORT/DATABASE?PARAMETERS
 //
 // rediss is the same with TLS. The port is 6379 unless given, that of sentinels 26379; a
-// password may come without a user. Several hosts are those of a cluster or, with sentinel, sentinels. The path is the
-// number of a database. The parameters are
+// password may come without a user. Several hosts are those of a cluster or, with
+// sentinel, sentinels. The path is the number of a database. The parameters are
 //
 //	ttl            the TTL of the session, as 15s
 //	namespace      what all keys begin with, in braces; fairlead unless given

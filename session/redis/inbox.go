@@ -210,11 +210,8 @@ func (l *listener) get() (string, bool) {
 		return "", false
 	}
 	m := l.queue[0]
-	if l.queue = l.queue[1:]; len(l.queue) > 0 { // who takes this one alone comes back for the next
-		select {
-		case l.notes <- struct{}{}:
-		default:
-		}
+	if l.queue = l.queue[1:]; len(l.queue) > 0 {
+		l.note() // who takes this one alone comes back for the next
 	}
 	return m, true
 }
@@ -279,7 +276,7 @@ func (b *inbox) add(conn rueidis.DedicatedClient, channel string) {
 }
 
 // leave ends what observe began. Whoever begins to watch just then might lose the
-// subscription, and has everything subscribed to anew: see confirm.
+// subscription, and is subscribed anew: see confirm.
 func (b *inbox) leave(channel string, o *observers) {
 	b.mu.Lock()
 	o.n--

@@ -64,11 +64,11 @@ func (l *lease) Join(ctx context.Context, c driver.Claim) (driver.View, error) {
 	}
 }
 
-// An assumption is what a conditional Join is guarded on: that no entry has a larger token
+// An assumption is what a conditional Join is guarded on: that no entry has a larger version
 // than those that were seen, and that the limit is still that one.
 type assumption struct {
-	newest  uint64
-	version string
+	newest  uint64 // version of an entry
+	version string // of the limit
 }
 
 // admit asks the claim whether it wants to be in such a queue.
@@ -98,13 +98,13 @@ func (l *lease) refused(c driver.Claim, err error) error {
 }
 
 func (l *lease) joinArgs(c driver.Claim, seen assumption) []string {
-	token := ""
+	newest := ""
 	if c.Admit != nil {
-		token = fmt.Sprint(seen.newest)
+		newest = fmt.Sprint(seen.newest)
 	}
 	return []string{
 		l.id, c.Name, c.ID, l.s.id, string(c.Mode), encodeInfo(l.identity, c), c.Value,
-		strconv.FormatInt(c.Limit, 10), token, seen.version,
+		strconv.FormatInt(c.Limit, 10), newest, seen.version,
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 )
 
 // A lease is a key with an expiry. Every script that names it sees first whether it is
-// there, and whether the server is still the one, in the same run, that it was begun on.
+// there, and was begun under the present reign of the server.
 type lease struct {
 	s        *store
 	id       string

@@ -80,13 +80,13 @@ func (s *store) run(ctx context.Context, sc script, args ...string) (reply, erro
 // of its own, except where all connections are up since an answer came on them.
 func (s *store) prompt(ctx context.Context, f func() (reply, error)) (reply, error) {
 	if s.conns == nil {
-		return apart(ctx, f)
+		return s.apart(ctx, f)
 	}
 	closed := s.conns.closed.Load()
 	if closed == s.conns.sound.Load() {
 		return f()
 	}
-	r, err := apart(ctx, f)
+	r, err := s.apart(ctx, f)
 	if err == nil {
 		s.conns.sound.Store(closed)
 	}
@@ -94,21 +94,23 @@ func (s *store) prompt(ctx context.Context, f func() (reply, error)) (reply, err
 }
 
 // apart runs f in a goroutine of its own, and returns when ctx ends, at the latest.
-func apart(ctx context.Context, f func() (reply, error)) (reply, error) {
+func (s *store) apart(ctx context.Context, f func() (reply, error)) (reply, error) {
 	type result struct {
 		r   reply
 		err error
 	}
 	done := make(chan result, 1)
-	go func() {
+	s.background(func() {
 		r, err := f()
 		done <- result{r, err}
-	}()
+	})
 	select {
 	case x := <-done:
 		return x.r, x.err
 	case <-ctx.Done():
 		return reply{}, ctx.Err()
+	case <-s.ctx.Done():
+		return reply{}, rueidis.ErrClosing
 	}
 }
 
@@ -121,7 +123,7 @@ func (s *store) runSafely(ctx context.Context, sc script, args ...string) (reply
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, s.timeout, errOverdue)
 	defer cancel()
-	r, err := apart(ctx, func() (reply, error) { return s.waiting(ctx, sc, args) }) // which may have to connect
+	r, err := s.apart(ctx, func() (reply, error) { return s.waiting(ctx, sc, args) }) // which may have to connect
 	return r, overdue(ctx, err)
 }
 
