@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -38,7 +39,10 @@ opened, where its user may: for those who run as a user with fewer rights, and w
 
 func migrate(ctx context.Context, cmd *cobra.Command, flags *storeFlags) error {
 	raw := flags.storeURL()
-	if scheme, _, _ := strings.Cut(raw, "://"); scheme != "postgres" && scheme != "postgresql" {
+	switch scheme, _, ok := strings.Cut(raw, "://"); {
+	case !ok: // it is not repeated, as it may hold a password
+		return errors.New("the store URL has no scheme: give --store postgres://USER@HOST/DATABASE")
+	case scheme != "postgres" && scheme != "postgresql":
 		return fmt.Errorf("there is no schema to make for a store of the kind %q: give --store postgres://USER@HOST/DATABASE", scheme)
 	}
 	limited, cancel := context.WithTimeout(ctx, flags.connectTimeout)

@@ -99,4 +99,8 @@ func TestMigrateIsForPostgreSQLAlone(t *testing.T) {
 	if err == nil || !strings.Contains(out, "no schema to make") {
 		t.Errorf("migrate of another store: %v\n%s", err, out)
 	}
+	out, err = fairlead(t, "migrate", "--store", "owner:s3cret@db.example/prod")
+	if err == nil || strings.Contains(out, "s3cret") {
+		t.Errorf("migrate of a URL without a scheme: %v\n%s", err, out)
+	}
 }
