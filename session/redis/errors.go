@@ -30,7 +30,7 @@ func (s *store) failed(ctx context.Context, op string, err error) error {
 		return nil
 	case ctx.Err() != nil:
 		return fmt.Errorf("%s: %w", op, ctx.Err())
-	case s.ctx.Err() != nil, errors.Is(err, rueidis.ErrClosing):
+	case s.ctx.Err() != nil:
 		return driver.Permanent(fmt.Errorf("%s: the connection to Redis is closed", op))
 	case err == errOverdue:
 		return fmt.Errorf("%s: no answer from Redis at %s within %v", op, s.where, s.timeout)
