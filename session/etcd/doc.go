@@ -75,6 +75,14 @@
 // request that was acknowledged. Requests are bounded by the TTL, at least two
 // seconds and at most five, so that a lost one is followed by another in time.
 //
+// Whatever can be asked twice is asked again, beside the first request and on another
+// connection, after a second, or twice the time that the store took of late if that
+// is longer; a join is not, but its outcome is resolved then. So a member that is
+// frozen, or a leader that dies with what was forwarded to it, costs about a
+// second, while a slow store is not asked more often. On the stream of watches
+// something has to arrive at least every third of the TTL; if nothing does, those who
+// wait look again and watch on another.
+//
 // # Guarantees
 //
 //   - Joins are ordered by the cluster's log, and so are tokens, which strictly

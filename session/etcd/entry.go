@@ -112,16 +112,16 @@ func (l *lease) Update(ctx context.Context, e driver.Entry, value string) (drive
 }
 
 func (l *lease) updateTxn(ctx context.Context, e driver.Entry, value string) (*clientv3.TxnResponse, error) {
-	rctx, cancel := l.s.request(ctx)
-	defer cancel()
-	return l.s.client.Txn(rctx).If(
-		clientv3.Compare(clientv3.CreateRevision(e.Key), "=", int64(e.Token)),
-		clientv3.Compare(clientv3.ModRevision(e.Key), "=", int64(e.Version)),
-	).Then(
-		clientv3.OpPut(e.Key, stored(e, value), clientv3.WithIgnoreLease()),
-	).Else(
-		clientv3.OpGet(e.Key),
-	).Commit()
+	return repeated(ctx, l.s, func(ctx context.Context) (*clientv3.TxnResponse, error) {
+		return l.s.client.Txn(ctx).If(
+			clientv3.Compare(clientv3.CreateRevision(e.Key), "=", int64(e.Token)),
+			clientv3.Compare(clientv3.ModRevision(e.Key), "=", int64(e.Version)),
+		).Then(
+			clientv3.OpPut(e.Key, stored(e, value), clientv3.WithIgnoreLease()),
+		).Else(
+			clientv3.OpGet(e.Key),
+		).Commit()
+	})
 }
 
 // stored returns what an entry with this value has in the store.
@@ -137,8 +137,8 @@ func stored(e driver.Entry, value string) string {
 //
 // The first attempt at an entry of our own goes without the guard, which saves
 // the server a good part of the work: the key is that entry's and no other's,
-// until the answer frees its slot. If there is no answer, the slot is never used
-// again, as the request may arrive late.
+// until the answer frees its slot. If there is no answer to it, the slot is never
+// used again, as the request may arrive late.
 func (l *lease) Leave(ctx context.Context, e driver.Entry) (err error) {
 	op := "leave queue " + quoted(e.Name)
 	if e.Token == 0 {
@@ -148,19 +148,34 @@ func (l *lease) Leave(ctx context.Context, e driver.Entry) (err error) {
 	case e.Mode == driver.Permit:
 		err = l.leavePermit(ctx, e)
 	case l.slots.claim(e.ID, e.Token):
-		rctx, cancel := l.s.request(ctx)
-		defer cancel()
-		if _, err = l.s.kv.DeleteRange(rctx, &pb.DeleteRangeRequest{Key: []byte(e.Key)}); err == nil {
-			l.slots.deleted(e.ID)
-		}
+		err = l.leaveClaimed(ctx, e)
 	default:
-		entry := one(e.Key)
-		_, err = l.s.txn(ctx, []*pb.Compare{entry.created(pb.Compare_EQUAL, int64(e.Token))}, []*pb.RequestOp{entry.remove()}, nil)
+		_, err = repeated(ctx, l.s, func(ctx context.Context) (struct{}, error) { return struct{}{}, l.s.remove(ctx, e) })
 	}
 	if err == nil {
 		l.slots.free(e.Name, e.ID)
 	}
 	return l.s.failed(ctx, op, err)
+}
+
+// leaveClaimed is Leave for an entry whose key is no other's. Only the first request
+// does without the guard, as only its answer frees the slot.
+func (l *lease) leaveClaimed(ctx context.Context, e driver.Entry) error {
+	_, err := hedged(ctx, l.s, func(ctx context.Context) (struct{}, error) {
+		_, err := l.s.kv.DeleteRange(ctx, &pb.DeleteRangeRequest{Key: []byte(e.Key)})
+		if err == nil {
+			l.slots.deleted(e.ID)
+		}
+		return struct{}{}, err
+	}, func(ctx context.Context) (struct{}, error) { return struct{}{}, l.s.remove(ctx, e) })
+	return err
+}
+
+// remove deletes an entry, guarded on its token.
+func (s *store) remove(ctx context.Context, e driver.Entry) error {
+	entry := one(e.Key)
+	_, err := s.commit(ctx, []*pb.Compare{entry.created(pb.Compare_EQUAL, int64(e.Token))}, []*pb.RequestOp{entry.remove()}, nil)
+	return err
 }
 
 // leaveUnseen is Leave for an entry from Entries, which has no token.

@@ -33,7 +33,7 @@ func (s *store) failed(ctx context.Context, op string, err error) error {
 		return driver.Permanent(fmt.Errorf("%s: %w", op, err))
 	case isOverdue(err):
 		// Not wrapped: the caller's own context has not ended.
-		return fmt.Errorf("%s: no answer from etcd at %s within %v", op, s.where(), s.timeout)
+		return fmt.Errorf("%s: no answer from etcd at %s in time", op, s.where())
 	}
 	return fmt.Errorf("%s: etcd at %s: %w", op, s.where(), err)
 }

@@ -191,7 +191,10 @@ func (l *lease) joinTxn(ctx context.Context, c driver.Claim, e emplacement, a as
 	if c.Admit != nil || c.Limit > 0 {
 		otherwise = l.why(c, e)
 	}
-	return l.s.txn(ctx, guards, then, otherwise)
+	rctx, done := l.s.attempt(ctx)
+	resp, err := l.s.commit(rctx, guards, then, otherwise)
+	done(err)
+	return resp, err
 }
 
 // joined makes the view from an entry that was just made.
@@ -288,7 +291,16 @@ func (l *lease) Withdraw(ctx context.Context, c driver.Claim) error {
 // fence moves the session key to a new epoch, and does one thing more with it. It
 // is guarded on the epoch that it leaves: one that arrives late does nothing, to
 // a key that is another entry's by then least of all.
+//
+// Of several at a time only one would succeed, and the others would try again: so
+// where many outcomes are unknown, they take turns.
 func (l *lease) fence(ctx context.Context, op string, more clientv3.Op) (*clientv3.TxnResponse, error) {
+	select {
+	case l.fencing <- struct{}{}:
+		defer func() { <-l.fencing }()
+	case <-ctx.Done():
+		return nil, l.s.failed(ctx, op, ctx.Err())
+	}
 	for {
 		resp, err := l.fenceTxn(ctx, more)
 		if err != nil {
@@ -306,17 +318,20 @@ func (l *lease) fence(ctx context.Context, op string, more clientv3.Op) (*client
 	}
 }
 
+// fenceTxn is one attempt at it. When that is made twice, both leave the same epoch:
+// so once one was answered, the other can do nothing any more.
 func (l *lease) fenceTxn(ctx context.Context, more clientv3.Op) (*clientv3.TxnResponse, error) {
-	rctx, cancel := l.s.request(ctx)
-	defer cancel()
-	return l.s.client.Txn(rctx).If(
-		clientv3.Compare(clientv3.ModRevision(l.key), "=", l.epoch.Load()),
-	).Then(
-		clientv3.OpPut(l.key, "", clientv3.WithIgnoreValue(), clientv3.WithIgnoreLease()),
-		more,
-	).Else(
-		clientv3.OpGet(l.key, clientv3.WithKeysOnly()),
-	).Commit()
+	epoch := l.epoch.Load()
+	return repeated(ctx, l.s, func(ctx context.Context) (*clientv3.TxnResponse, error) {
+		return l.s.client.Txn(ctx).If(
+			clientv3.Compare(clientv3.ModRevision(l.key), "=", epoch),
+		).Then(
+			clientv3.OpPut(l.key, "", clientv3.WithIgnoreValue(), clientv3.WithIgnoreLease()),
+			more,
+		).Else(
+			clientv3.OpGet(l.key, clientv3.WithKeysOnly()),
+		).Commit()
+	})
 }
 
 // expunge is Withdraw for a server that is out of space: it refuses to move the

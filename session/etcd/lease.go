@@ -26,7 +26,8 @@ type lease struct {
 	// epoch is the session key's mod revision as last seen. Every Join is
 	// guarded on it, and Resolve moves it on, so that no Join from before a
 	// Resolve can apply after it.
-	epoch atomic.Int64
+	epoch   atomic.Int64
+	fencing chan struct{} // has room for one, who moves the epoch
 
 	slots  *slots
 	limits known
@@ -50,6 +51,7 @@ func (s *store) Grant(ctx context.Context, spec driver.Spec) (driver.Lease, time
 		ttl:      time.Duration(granted.TTL) * time.Second,
 		key:      s.keys.session(granted.ID),
 		identity: spec.Identity,
+		fencing:  make(chan struct{}, 1),
 		slots:    newSlots(),
 		answered: map[string]struct{}{},
 	}
@@ -144,10 +146,14 @@ func (l *lease) Watch(ctx context.Context) error {
 // Revoke implements driver.Lease. The entries go with the lease; where a permit
 // was the last of its queue, the limit has to go, too.
 func (l *lease) Revoke(ctx context.Context) error {
-	rctx, cancel := l.s.request(ctx)
-	defer cancel()
-	_, err := l.s.client.Revoke(rctx, l.id)
-	if err != nil && !errors.Is(err, rpctypes.ErrLeaseNotFound) {
+	_, err := repeated(ctx, l.s, func(ctx context.Context) (*clientv3.LeaseRevokeResponse, error) {
+		resp, err := l.s.client.Revoke(ctx, l.id)
+		if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+			err = nil
+		}
+		return resp, err
+	})
+	if err != nil {
 		return l.s.failed(ctx, "revoke the lease", err)
 	}
 	for _, name := range l.slots.limited() {

@@ -63,7 +63,9 @@ func limitOf(name string, kvs []*mvccpb.KeyValue) (driver.Limit, error) {
 func (s *store) SetLimit(ctx context.Context, name string, from, to driver.Limit) error {
 	op := "set the limit of queue " + quoted(name)
 	record := one(s.keys.limit(name))
-	resp, err := s.txn(ctx,
+	rctx, cancel := s.request(ctx)
+	defer cancel()
+	resp, err := s.commit(rctx,
 		[]*pb.Compare{record.modified(pb.Compare_EQUAL, int64(from.Version))},
 		[]*pb.RequestOp{record.put(limitRecord{to.N, to.Through, to.Stamp}.encode(), clientv3.NoLease)}, nil)
 	switch {

@@ -3,8 +3,6 @@ package etcd
 import (
 	"context"
 	"math"
-	"sync"
-	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -14,106 +12,36 @@ import (
 // answersOfAnySize lets a queue be as long as it wants to.
 var answersOfAnySize = grpc.MaxCallRecvMsgSize(math.MaxInt32)
 
-// request bounds a request, so that one that is lost on its way is followed by
-// another, to a member that is perhaps better off. The owner calls the function
-// when it has its answer.
-//
-// A deadline of the context would travel with the request and cost the server a
-// timer for each; that we stop waiting is enough.
-func (s *store) request(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(ctx)
-	r := s.overdue.add(cancel)
-	return ctx, func() {
-		s.overdue.remove(r)
-		cancel()
-	}
-}
-
-// A watchdog cancels requests that take longer than a limit, or up to a quarter
-// of it more. One timer serves all of them: to start and stop one for each makes
-// the runtime wake a thread, which takes longer than what else we do.
-type watchdog struct {
-	limit time.Duration
-
-	mu     sync.Mutex
-	ticks  int64 // quarters of the limit that have passed while there were requests
-	active map[*pending]struct{}
-	timer  *time.Timer // runs while there are requests
-	armed  bool
-}
-
-// A pending request is one without an answer.
-type pending struct {
-	cancel context.CancelFunc
-	since  int64 // in ticks
-}
-
-func newWatchdog(limit time.Duration) *watchdog {
-	return &watchdog{limit: limit, active: map[*pending]struct{}{}}
-}
-
-func (w *watchdog) add(cancel context.CancelFunc) *pending {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	r := &pending{cancel: cancel, since: w.ticks}
-	w.active[r] = struct{}{}
-	if !w.armed {
-		w.armed = true
-		if w.timer == nil {
-			w.timer = time.AfterFunc(w.limit/4, w.tick)
-		} else {
-			w.timer.Reset(w.limit / 4)
-		}
-	}
-	return r
-}
-
-func (w *watchdog) remove(r *pending) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	delete(w.active, r)
-}
-
-// tick cancels what has been seen by four ticks before this one, and goes on as
-// long as there is something to watch.
-func (w *watchdog) tick() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.ticks++
-	for r := range w.active {
-		if w.ticks-r.since > 4 {
-			delete(w.active, r)
-			r.cancel()
-		}
-	}
-	if w.armed = len(w.active) > 0; w.armed {
-		w.timer.Reset(w.limit / 4)
-	}
-}
-
 // get makes a range request.
 func (s *store) get(ctx context.Context, op, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
-	rctx, cancel := s.request(ctx)
-	defer cancel()
-	resp, err := s.client.Get(rctx, key, opts...)
+	resp, err := repeated(ctx, s, func(ctx context.Context) (*clientv3.GetResponse, error) {
+		return s.client.Get(ctx, key, opts...)
+	})
 	return resp, s.failed(ctx, op, err)
 }
 
-// txn makes a transaction of parts as below. It spares what the client library
-// does to build one, which a lock that nobody competes for would feel.
+// txn makes a transaction of parts as below, one that does no harm and tells the
+// same when it is made twice.
 func (s *store) txn(ctx context.Context, guards []*pb.Compare, then, otherwise []*pb.RequestOp) (*pb.TxnResponse, error) {
-	rctx, cancel := s.request(ctx)
-	defer cancel()
-	resp, err := s.kv.Txn(rctx, &pb.TxnRequest{Compare: guards, Success: then, Failure: otherwise}, answersOfAnySize)
+	return repeated(ctx, s, func(ctx context.Context) (*pb.TxnResponse, error) {
+		return s.commit(ctx, guards, then, otherwise)
+	})
+}
+
+// commit makes a transaction for as long as the context lasts. It spares what the
+// client library does to build one, which a lock that nobody competes for would
+// feel.
+func (s *store) commit(ctx context.Context, guards []*pb.Compare, then, otherwise []*pb.RequestOp) (*pb.TxnResponse, error) {
+	resp, err := s.kv.Txn(ctx, &pb.TxnRequest{Compare: guards, Success: then, Failure: otherwise}, answersOfAnySize)
 	return resp, recognised(err)
 }
 
 // read makes range requests, several of them at one revision.
 func (s *store) read(ctx context.Context, ranges ...*pb.RangeRequest) ([]*pb.RangeResponse, error) {
 	if len(ranges) == 1 {
-		rctx, cancel := s.request(ctx)
-		defer cancel()
-		resp, err := s.kv.Range(rctx, ranges[0], answersOfAnySize)
+		resp, err := repeated(ctx, s, func(ctx context.Context) (*pb.RangeResponse, error) {
+			return s.kv.Range(ctx, ranges[0], answersOfAnySize)
+		})
 		return []*pb.RangeResponse{resp}, recognised(err)
 	}
 	ops := make([]*pb.RequestOp, len(ranges))
