@@ -202,9 +202,11 @@ func newStore(client *clientv3.Client, prefix string, opts *session.Options) *st
 		release:    func() error { return nil },
 		identities: newIdentities(),
 		keepalives: &keepalives{client: client},
+		streams:    map[*stream]int{},
 		warned:     map[string]struct{}{},
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.refreshStream(s.stream)
+	s.work.Go(func() { s.attend(max(ttl, 2*time.Second) / 3) })
 	return s
 }

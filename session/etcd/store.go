@@ -42,9 +42,12 @@ type store struct {
 	identities *identities
 	keepalives *keepalives
 
-	mu     sync.Mutex
-	stream *stream
-	warned map[string]struct{}
+	watches pace // of streams, see attend
+
+	mu      sync.Mutex
+	stream  *stream         // for new watches
+	streams map[*stream]int // how many watches are on each
+	warned  map[string]struct{}
 }
 
 // Backend implements driver.Store.
