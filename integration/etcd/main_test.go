@@ -12,6 +12,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/fairlead-go/fairlead/integration/faults/cluster"
 	"github.com/fairlead-go/fairlead/integration/internal/server"
 )
 
@@ -30,8 +31,16 @@ var shared *site
 var packageDir string
 
 func TestMain(m *testing.M) {
+	cluster.ServeMember()
 	if role, ok := os.LookupEnv(roleVariable); ok {
 		os.Exit(playRole(role))
+	}
+	if url, ok := os.LookupEnv(holderURL); ok {
+		if err := hold(url); err != nil {
+			fmt.Fprintln(os.Stderr, "holder:", err)
+			os.Exit(1)
+		}
+		return
 	}
 	code, err := runTests(m)
 	if err != nil {
