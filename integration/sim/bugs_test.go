@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/fairlead-go/fairlead/internal/mutant"
 	"github.com/fairlead-go/fairlead/rwmutex"
 	"github.com/fairlead-go/fairlead/session"
 	"github.com/fairlead-go/fairlead/session/driver"
@@ -36,49 +37,26 @@ func one(e driver.Entry) driver.Obstacles { return driver.Obstacles{Entries: []d
 
 var bugs = []bug{
 	{name: "leaves without the entry's identity", kind: mutexes, seeds: 1000,
-		product: product{plant: planted(mutant{lease: lies{
-			leave: func(ctx context.Context, l *mutantLease, e driver.Entry) error {
-				return l.Lease.Leave(ctx, l.latest(ctx, e))
-			},
-		}})}},
+		product: product{plant: mutant.LeavesWithoutIdentity}},
 
 	{name: "does not leave", kind: mutexes, seeds: 1000, scene: "three lock", schedules: 20,
-		product: product{plant: planted(mutant{lease: lies{
-			leave: func(context.Context, *mutantLease, driver.Entry) error { return nil },
-		}})}},
+		product: product{plant: mutant.LeavesNothing}},
 
 	{name: "lease ends before its time", kind: mutexes, seeds: 1000,
-		product: product{near: planted(mutant{
-			grant: func(ctx context.Context, s driver.Store, spec driver.Spec) (driver.Lease, time.Time, error) {
+		product: product{near: mutant.Mutation{
+			Grant: func(ctx context.Context, s driver.Store, spec driver.Spec) (driver.Lease, time.Time, error) {
 				spec.TTL -= 700 * time.Millisecond
 				l, sent, err := s.Grant(ctx, spec)
 				return promising{l, spec.TTL + 700*time.Millisecond}, sent, err
 			},
-		})}},
+		}.Plant}},
 
 	{name: "renewal counts from the receipt of its answer", kind: mutexes, seeds: 5000,
-		product: product{near: planted(mutant{lease: lies{
-			// An answer that has just come in is taken for that to the request which
-			// is just being made.
-			renew: func(ctx context.Context, l *mutantLease) error {
-				answer := make(chan error, 1)
-				go func() {
-					err := l.Lease.Renew(ctx)
-					if err == nil {
-						l.received.Store(time.Now().UnixNano())
-					}
-					answer <- err
-				}()
-				if time.Since(time.Unix(0, l.received.Load())) < 300*time.Millisecond {
-					return nil
-				}
-				return <-answer
-			},
-		}})}},
+		product: product{near: mutant.TrustsFromReceipt}},
 
 	{name: "renewal that is not answered counts", kind: elections, seeds: 1000,
-		product: product{near: planted(mutant{lease: lies{
-			renew: func(ctx context.Context, l *mutantLease) error {
+		product: product{near: mutant.Mutation{Lease: mutant.Lies{
+			Renew: func(ctx context.Context, l *mutant.Lease) error {
 				ctx, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
 				defer cancel()
 				if err := l.Lease.Renew(ctx); errors.Is(err, driver.ErrLeaseGone) {
@@ -86,45 +64,23 @@ var bugs = []bug{
 				}
 				return nil
 			},
-		}})}},
+		}}.Plant}},
 
 	{name: "revokes nothing", kind: mutexes, seeds: 1000,
-		product: product{plant: planted(mutant{lease: lies{
-			revoke: func(context.Context, *mutantLease) error { return nil },
-		}})}},
+		product: product{plant: mutant.RevokesNothing}},
 
 	{name: "adopts nothing after a lost reply", kind: mutexes, seeds: 1000, scene: "three lock", trouble: lostReply, schedules: 2000,
-		product: product{plant: planted(mutant{lease: lies{
-			resolve: func(context.Context, *mutantLease, driver.Claim) (driver.View, error) {
-				return driver.View{}, driver.ErrEntryGone
-			},
-		}})}},
+		product: product{plant: mutant.AdoptsNothing}},
 
 	{name: "does not fence a join that it did not find", kind: mutexes, seeds: 1000,
-		product: product{plant: planted(mutant{lease: lies{
-			resolve: func(ctx context.Context, l *mutantLease, c driver.Claim) (driver.View, error) {
-				q, err := l.m.Store.Read(ctx, c.Name, 0)
-				if err != nil {
-					return driver.View{}, err
-				}
-				if i := slices.IndexFunc(q.Entries, func(e driver.Entry) bool { return e.ID == c.ID }); i >= 0 {
-					return l.Lease.Look(ctx, q.Entries[i])
-				}
-				return driver.View{}, driver.ErrEntryGone
-			},
-		}})}},
+		product: product{plant: mutant.FencesNothing}},
 
 	{name: "ignores Admit", kind: mutexes, seeds: 1000, scene: "two lock, one tries", schedules: 500,
-		product: product{plant: planted(mutant{lease: lies{
-			join: func(ctx context.Context, l *mutantLease, c driver.Claim) (driver.View, error) {
-				c.Admit = nil
-				return l.Lease.Join(ctx, c)
-			},
-		}})}},
+		product: product{plant: mutant.IgnoresAdmit}},
 
 	{name: "wait misses what happens between the view and the wait", kind: mutexes, seeds: 1000, scene: "three lock", schedules: 100,
-		product: product{plant: planted(mutant{lease: lies{
-			wait: func(ctx context.Context, l *mutantLease, v driver.View, on driver.Obstacles) (driver.View, error) {
+		product: product{plant: mutant.Mutation{Lease: mutant.Lies{
+			Wait: func(ctx context.Context, l *mutant.Lease, v driver.View, on driver.Obstacles) (driver.View, error) {
 				now, err := l.Lease.Look(ctx, v.Me)
 				if err == nil && !slices.Equal(ids(now.Ahead), ids(v.Ahead)) {
 					<-ctx.Done()
@@ -132,33 +88,27 @@ var bugs = []bug{
 				}
 				return l.Lease.Wait(ctx, v, on)
 			},
-		}})}},
+		}}.Plant}},
 
 	{name: "wait gives up on trouble", kind: mutexes, seeds: 1000, scene: "three lock", trouble: lostReply, schedules: 2000,
-		product: product{near: planted(mutant{lease: lies{
-			wait: func(ctx context.Context, l *mutantLease, v driver.View, on driver.Obstacles) (driver.View, error) {
+		product: product{near: mutant.Mutation{Lease: mutant.Lies{
+			Wait: func(ctx context.Context, l *mutant.Lease, v driver.View, on driver.Obstacles) (driver.View, error) {
 				now, err := l.Lease.Wait(ctx, v, on)
 				if errors.Is(err, errReplyLost) || errors.Is(err, errRequestLost) {
 					err = driver.Permanent(err)
 				}
 				return now, err
 			},
-		}})}},
+		}}.Plant}},
 
 	{name: "grants without looking again when the one ahead has left", kind: mutexes, seeds: 1000, scene: "three lock", trouble: endedLease, schedules: 5000,
-		product: product{plant: planted(mutant{lease: lies{
-			wait: func(ctx context.Context, l *mutantLease, v driver.View, on driver.Obstacles) (driver.View, error) {
-				now, err := l.Lease.Wait(ctx, v, on)
-				now.Ahead = nil
-				return now, err
-			},
-		}})}},
+		product: product{plant: mutant.GrantsUnseen}},
 
 	{name: "wait does not see changes", kind: semaphores, seeds: 1000, scene: "1+1+1+1 of 2", schedules: 20000,
-		product: product{plant: planted(mutant{lease: lies{wait: blind}})}},
+		product: product{plant: mutant.Mutation{Lease: mutant.Lies{Wait: blind}}.Plant}},
 
 	{name: "downgrade wakes nobody", kind: rwmutexes, seeds: 1000, scene: "downgrade, two readers", schedules: 1000,
-		product: product{plant: planted(mutant{lease: lies{wait: blind}})}},
+		product: product{plant: mutant.Mutation{Lease: mutant.Lies{Wait: blind}}.Plant}},
 
 	{name: "downgrade is told before the writer's context ends", kind: rwmutexes, seeds: 1000,
 		product: product{downgrade: func(ctx context.Context, m *rwmutex.RWMutex, g *session.Grant) (*session.Grant, error) {
@@ -168,17 +118,7 @@ var bugs = []bug{
 		}}},
 
 	{name: "reader ignores a waiting writer", kind: rwmutexes, seeds: 1000, scene: "writer, two readers", schedules: 1000,
-		product: product{rule: func(a ask) watch.Rule {
-			if !a.shared {
-				return watch.Exclusive
-			}
-			return func(v driver.View) (driver.Obstacles, error) {
-				if len(v.Ahead) == 0 || watch.IsShared(v.Ahead[0]) {
-					return none, nil
-				}
-				return one(v.Ahead[0]), nil
-			}
-		}}},
+		product: product{plant: mutant.PassesWriters}},
 
 	{name: "writer waits for the nearest writer only", kind: rwmutexes, seeds: 1000, scene: "writer, two readers", schedules: 1000,
 		product: product{rule: func(a ask) watch.Rule {
@@ -236,45 +176,48 @@ var bugs = []bug{
 		})}},
 
 	{name: "who joins during a resize does not stamp its entry", kind: semaphores, scene: "2+1 of 3, lowered to 2 by one who takes 1", schedules: 20000,
-		product: product{plant: planted(mutant{lease: lies{
-			join: func(ctx context.Context, l *mutantLease, c driver.Claim) (driver.View, error) {
+		product: product{plant: mutant.Mutation{Lease: mutant.Lies{
+			Join: func(ctx context.Context, l *mutant.Lease, c driver.Claim) (driver.View, error) {
 				v, err := l.Lease.Join(ctx, c)
 				v.Limit.Stamp = false
 				return v, err
 			},
-		}})}},
+		}}.Plant}},
 
 	{name: "stamp recreates an entry that was released", kind: semaphores, scene: "1+1+1 of 2", trouble: lateCall, schedules: 20000,
-		product: product{plant: planted(mutant{lease: lies{
-			update: func(ctx context.Context, l *mutantLease, e driver.Entry, value string) (driver.Entry, error) {
+		product: product{plant: mutant.Mutation{Lease: mutant.Lies{
+			Update: func(ctx context.Context, l *mutant.Lease, e driver.Entry, value string) (driver.Entry, error) {
 				now, err := l.Lease.Update(ctx, e, value)
 				if errors.Is(err, driver.ErrEntryGone) {
 					_, _ = l.Lease.Join(ctx, driver.Claim{Name: e.Name, ID: e.ID + "again", Kind: e.Kind, Mode: e.Mode, Value: value})
 				}
 				return now, err
 			},
-		}})}},
+		}}.Plant}},
 
 	{name: "stores no value", kind: elections, seeds: 1000,
-		product: product{plant: planted(mutant{lease: lies{
-			update: func(_ context.Context, _ *mutantLease, e driver.Entry, value string) (driver.Entry, error) {
+		product: product{plant: mutant.Mutation{Lease: mutant.Lies{
+			Update: func(_ context.Context, _ *mutant.Lease, e driver.Entry, value string) (driver.Entry, error) {
 				e.Value = value
 				return e, nil
 			},
-		}})}},
+		}}.Plant}},
 
 	{name: "reads what was read before", kind: elections, seeds: 1000,
-		product: product{plant: planted(mutant{
-			read: func(ctx context.Context, m *mutant, name string, n int) (driver.Queue, error) {
-				now, err := m.Store.Read(ctx, name, n)
-				if before, ok := m.cache[name]; ok && err == nil {
-					now, m.cache[name] = before, now
-				} else if err == nil {
-					m.cache[name] = now
-				}
-				return now, err
-			},
-		})}},
+		product: product{plant: func(s driver.Store) driver.Store {
+			cache := map[string]driver.Queue{}
+			return mutant.Mutation{
+				Read: func(ctx context.Context, s driver.Store, name string, n int) (driver.Queue, error) {
+					now, err := s.Read(ctx, name, n)
+					if before, ok := cache[name]; ok && err == nil {
+						now, cache[name] = before, now
+					} else if err == nil {
+						cache[name] = now
+					}
+					return now, err
+				},
+			}.Plant(s)
+		}}},
 }
 
 // promising is a lease that says that it lives longer than it does.
@@ -284,6 +227,15 @@ type promising struct {
 }
 
 func (l promising) TTL() time.Duration { return l.ttl }
+
+// ids returns the identities of entries.
+func ids(entries []driver.Entry) []string {
+	var s []string
+	for _, e := range entries {
+		s = append(s, e.ID)
+	}
+	return s
+}
 
 // held is what those ahead hold, who are not merely waiting.
 func held(v driver.View) (held int64) {
@@ -296,7 +248,7 @@ func held(v driver.View) (held int64) {
 }
 
 // blind is a wait that sees entries leave, but not change.
-func blind(ctx context.Context, l *mutantLease, v driver.View, on driver.Obstacles) (driver.View, error) {
+func blind(ctx context.Context, l *mutant.Lease, v driver.View, on driver.Obstacles) (driver.View, error) {
 	for {
 		now, err := l.Lease.Wait(ctx, v, on)
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/fairlead-go/fairlead/internal/mutant"
 	"github.com/fairlead-go/fairlead/session/driver"
 	"github.com/fairlead-go/fairlead/session/memory"
 )
@@ -82,7 +83,7 @@ func backend(st *memory.Store, plant func(driver.Store) driver.Store) Backend {
 		Connect:  func(TB, *Link) driver.Store { return plant(st.Connect()) },
 		patience: 1500 * time.Millisecond, // a hang is a failure, too
 		Expire: func(tb TB, l driver.Lease) {
-			if m, ok := l.(*mutantLease); ok {
+			if m, ok := l.(*mutant.Lease); ok {
 				l = m.Lease
 			}
 			if err := l.Revoke(context.Background()); err != nil {
