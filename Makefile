@@ -28,8 +28,8 @@ demo: ## five replicas, a killed leader, a frozen one: the project at work, chec
 	go run ./cmd/fairlead demo
 
 .PHONY: test
-test: ## everything that CI runs: the parts deps, lint, modules, cross, models, integration, sim, race
-	@scripts/parts deps lint modules cross models integration sim race
+test: ## everything that CI runs: the parts deps, lint, modules, cross, models, integration, sim, faults, race
+	@scripts/parts deps lint modules cross models integration sim faults race
 
 .PHONY: deps
 deps: ## install what the tests need and this machine lacks
@@ -61,11 +61,13 @@ unit: ## the tests of the main module, without the race detector: quick
 race: ## the tests of the main module, with the race detector
 	go test -race -count=1 -p 2 -parallel 4 -timeout 10m ./...
 
+# The torture of real stores is a part of its own, see `make faults`.
+#
 # One package at a time: each starts servers and clusters, which would take the
 # CPU from one another and from the leases that they keep alive.
 .PHONY: integration
 integration: ## the tests of integration/: real clusters, faults, other libraries
-	cd integration && go test -race -count=1 -p 1 -parallel 4 -timeout 15m ./...
+	cd integration && go test -race -count=1 -p 1 -parallel 4 -timeout 15m $$(go list ./... | grep -v '/faults$$')
 
 .PHONY: models
 models: ## check the Promela models of the semaphore's and the rwmutex's queue with spin
@@ -78,6 +80,12 @@ SEEDS ?= 20000
 .PHONY: sim
 sim: ## simulate schedules in virtual time: make sim SEEDS=1000000, or make sim SEED=123 to replay one
 	cd integration && go test -count=1 -timeout 24h ./sim $(if $(SEED),-v -run '^TestSeeds$$' -seed $(SEED),-full -seeds $(SEEDS))
+
+# Without the race detector, as for simulations: it would take from the servers, which
+# are this program as well, the time in which they have to answer.
+.PHONY: faults
+faults: ## torture each real store for a short while, and clients with planted bugs: FAIRLEAD_FAULTS_DIR keeps the journals
+	cd integration && go test -count=1 -parallel 3 -timeout 20m ./faults
 
 HANDOFFS ?= 1000000
 

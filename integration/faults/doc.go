@@ -13,8 +13,10 @@
 //
 //	run.go       a run from its beginning to its end
 //	cast.go      the client processes and the network of each
+//	showing.go   how planted bugs are shown
 //	keeper.go    a session that no fault hits: it sees who is in which queue
 //	client/      what a client process does
+//	plant/       the bugs that it can be given
 //	journal/     what it writes down
 //	register/    what the locks protect
 //	cluster/     the stores and what can be done to them

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -52,7 +53,7 @@ func openKeeper(ctx context.Context, o options, url, path string, names client.N
 	if k.log, err = journal.Create(path); err != nil {
 		return nil, err
 	}
-	k.session, err = client.Open(ctx, o.backend, url, nil, quiet(keeperName, ttl))
+	k.session, err = client.Open(ctx, client.Access{Backend: o.backend, URL: url}, quiet(keeperName, ttl), nil)
 	if err != nil {
 		return nil, fmt.Errorf("open the keeper's session: %w", err)
 	}
@@ -180,7 +181,11 @@ func (k *keeper) see(queues []watch.Snapshot) {
 			}
 			if !k.seen[q.Name][e.Token] {
 				k.seen[q.Name][e.Token] = true
-				k.sightings = append(k.sightings, check.Sighting{At: now, Name: q.Name, Token: e.Token})
+				s := check.Sighting{At: now, Name: q.Name, Token: e.Token}
+				if id, err := strconv.Atoi(e.Note); err == nil { // clients note the acquisition
+					s.Life, s.ID = e.Identity, id
+				}
+				k.sightings = append(k.sightings, s)
 			}
 		}
 	}

@@ -15,6 +15,8 @@ import (
 
 	"github.com/fairlead-go/fairlead/integration/faults/client"
 	"github.com/fairlead-go/fairlead/integration/faults/cluster"
+	"github.com/fairlead-go/fairlead/integration/faults/nemesis"
+	"github.com/fairlead-go/fairlead/integration/faults/plant"
 )
 
 // clientVariable, when set, makes this program a client: its value is the client's
@@ -28,7 +30,9 @@ type options struct {
 	seed    uint64
 	clients int
 	ttl     time.Duration
-	dir     string // for what is written down; "": a temporary one, removed if nothing was violated
+	plant   string         // a bug for the clients to have; "": none
+	plan    []nemesis.Lane // nil: drawn from the seed
+	dir     string         // for what is written down; "": a temporary one, removed if nothing was violated
 }
 
 func main() {
@@ -42,7 +46,7 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err = torture(ctx, o, os.Stdout)
+	_, err = torture(ctx, o, os.Stdout)
 	switch {
 	case errors.Is(err, errViolated):
 		os.Exit(1)
@@ -81,11 +85,15 @@ func parse(args []string) (options, error) {
 	f.Uint64Var(&o.seed, "seed", 0, "what faults happen; 0: another each time")
 	f.IntVar(&o.clients, "clients", 5, "how many client processes there are")
 	f.DurationVar(&o.ttl, "ttl", 0, "of the clients' sessions; 0: a short one that the store grants")
+	f.StringVar(&o.plant, "plant", "", "give the clients a bug, and have the faults happen that show it: "+strings.Join(plant.Names(), ", "))
 	f.StringVar(&o.dir, "out", "", "a directory for journals, logs and pictures; by default a temporary one, which is kept if something was violated")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
 	traits, err := cluster.TraitsOf(o.backend)
+	if _, unknown := plant.Named(o.plant); err == nil {
+		err = unknown
+	}
 	switch {
 	case err != nil:
 	case f.NArg() > 0 || minutes <= 0 || o.clients < 3 || o.ttl < 0:
@@ -95,6 +103,7 @@ func parse(args []string) (options, error) {
 		fmt.Fprintln(f.Output(), err)
 		return o, err
 	}
+	o.plan = showings[o.plant].plan
 	o.length = time.Duration(minutes * float64(time.Minute))
 	if o.seed == 0 {
 		o.seed = rand.Uint64N(1_000_000)
@@ -107,6 +116,10 @@ func parse(args []string) (options, error) {
 
 // replay is the command that plays the same faults again.
 func (o options) replay() string {
-	return fmt.Sprintf("go run ./faults -backend %s -minutes %.3g -seed %d -clients %d -ttl %v",
+	command := fmt.Sprintf("go run ./faults -backend %s -minutes %.3g -seed %d -clients %d -ttl %v",
 		o.backend, o.length.Minutes(), o.seed, o.clients, o.ttl)
+	if o.plant != "" {
+		command += " -plant " + o.plant
+	}
+	return command
 }

@@ -48,31 +48,32 @@ type stage struct {
 	run      check.Run
 }
 
-// torture makes a run and checks it.
-func torture(ctx context.Context, o options, out io.Writer) (err error) {
+// torture makes a run and checks it. It returns what the checks have found, and
+// errViolated if they have found something wrong.
+func torture(ctx context.Context, o options, out io.Writer) (results []check.Result, err error) {
 	fmt.Fprintf(out, "%s\n", o.replay())
 	temporary := o.dir == ""
 	if temporary {
 		if o.dir, err = os.MkdirTemp("", "fairlead-faults-"); err != nil {
-			return err
+			return nil, err
 		}
 	} else if err := os.MkdirAll(o.dir, 0o755); err != nil {
-		return err
+		return nil, err
 	}
 	s := &stage{options: o, out: out}
 	err = s.play(ctx)
 	s.close()
 	if err == nil {
-		err = s.check()
+		results, err = s.check()
 	}
 	_ = os.RemoveAll(s.data()) // servers' data are of no use any more
 	if temporary && err == nil {
-		return os.RemoveAll(o.dir)
+		return results, os.RemoveAll(o.dir)
 	}
 	if err != nil {
 		fmt.Fprintf(out, "journals and logs are in %s\n", o.dir)
 	}
-	return err
+	return results, err
 }
 
 func (s *stage) data() string { return filepath.Join(s.dir, "data") }
@@ -122,8 +123,8 @@ func (s *stage) open(ctx context.Context) (err error) {
 	s.run.Start = journal.Now()
 	s.cast.begin(s.run.Start)
 	s.cast.config = client.Config{
-		Backend: s.backend, URL: s.cluster.URL(), Register: s.register.Addr(),
-		Seed: s.seed, TTL: s.ttl, Start: s.run.Start, Names: names,
+		Access: client.Access{Backend: s.backend, URL: s.cluster.URL()}, Register: s.register.Addr(),
+		Plant: s.plant, Seed: s.seed, TTL: s.ttl, Start: s.run.Start, Names: names,
 	}
 	for range s.clients {
 		if err := s.cast.recruit(s.cluster.Addrs()); err != nil {
@@ -162,7 +163,11 @@ func (s *stage) storm(ctx context.Context) error {
 			}
 		}
 	})
-	err := s.nemesis.Run(ctx, nemesis.Draw(s.seed, s.traits, s.ttl, s.length))
+	plan := s.plan
+	if plan == nil {
+		plan = nemesis.Draw(s.seed, s.traits, s.ttl, s.length)
+	}
+	err := s.nemesis.Run(ctx, plan)
 	close(over)
 	guard.Wait()
 	return errors.Join(err, context.Cause(ctx))
@@ -180,7 +185,9 @@ func (s *stage) calm(ctx context.Context) error {
 	}
 	s.run.Healed = journal.Now()
 	s.tell("everything is healed")
-	rest(ctx, s.run.Healed+2*int64(s.ttl)+int64(2*time.Second))
+	// Who had little patience before may give up for another TTL, and so hide that
+	// somebody was not woken.
+	rest(ctx, s.run.Healed+3*int64(s.ttl)+int64(time.Second))
 	if err := errors.Join(s.cast.deserters(), ctx.Err()); err != nil {
 		return err
 	}
@@ -201,7 +208,7 @@ func (s *stage) sweep(ctx context.Context) error {
 	err := s.settle(ctx, patience)
 	if err == nil && !s.clean() {
 		var sweeper *session.Session
-		if sweeper, err = client.Open(ctx, s.backend, s.cluster.URL(), nil, quiet("sweeper", s.ttl)); err != nil {
+		if sweeper, err = client.Open(ctx, client.Access{Backend: s.backend, URL: s.cluster.URL()}, quiet("sweeper", s.ttl), nil); err != nil {
 			return err
 		}
 		_, err = watch.List(ctx, sweeper, client.Prefix) // with some stores, who looks removes
@@ -255,21 +262,22 @@ func (s *stage) close() {
 }
 
 // check checks the run and tells about it.
-func (s *stage) check() error {
+func (s *stage) check() ([]check.Result, error) {
 	lives, err := s.cast.lives()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s.run.TTL, s.run.Limit, s.run.Dir = s.ttl, client.Limit, s.dir
 	s.run.Lives, s.run.Strikes, s.run.Writes = lives, s.nemesis.Strikes(), s.register.Writes()
 	s.run.Sightings = s.cast.sightings
 	c, err := check.Open(s.run)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	c.Summary().Print(s.out)
+	results := c.Check()
 	var violations []check.Violation
-	for _, r := range c.Check() {
+	for _, r := range results {
 		verdict := "ok"
 		if len(r.Violations) > 0 {
 			verdict = fmt.Sprintf("VIOLATED %d times", len(r.Violations))
@@ -278,8 +286,13 @@ func (s *stage) check() error {
 		violations = append(violations, r.Violations...)
 	}
 	if len(violations) == 0 {
-		return nil
+		return results, nil
 	}
+	return results, errors.Join(errViolated, s.show(c, violations))
+}
+
+// show tells what was violated, and draws it.
+func (s *stage) show(c *check.Case, violations []check.Violation) error {
 	for i, v := range violations {
 		if i == 10 {
 			fmt.Fprintf(s.out, "\nand %d more\n", len(violations)-i)
@@ -292,5 +305,5 @@ func (s *stage) check() error {
 		return err
 	}
 	fmt.Fprintf(s.out, "\ndrawn in %s\nplay it again: %s\n", file, s.replay())
-	return errViolated
+	return nil
 }

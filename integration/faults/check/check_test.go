@@ -3,6 +3,7 @@ package check
 import (
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -87,6 +88,25 @@ func TestPlantedViolationsAreFound(t *testing.T) {
 			s.plays("c2.1", turn{asked: 700, granted: 710, lost: 3500, token: 20})
 			s.plays("c3.1", turn{asked: 720, granted: 810, releasing: 850, released: 852, token: 21})
 		}, []string{"told"}, "was not told"},
+		"an operator's victim is not told, though another client is in trouble": {func(s *script) {
+			s.Strikes = append(s.Strikes, journal.Strike{Client: 1, Life: "c2.1", Ended: true, From: ms(800), Done: ms(801), To: ms(801)},
+				journal.Strike{Client: 0, Life: "c1.1", Cut: true, From: ms(700), Done: ms(701), To: ms(5000)})
+			s.plays("c2.1", turn{asked: 700, granted: 710, lost: 3500, token: 20})
+			s.plays("c3.1", turn{asked: 720, granted: 810, releasing: 850, released: 852, token: 21})
+		}, []string{"told"}, "was not told"},
+		"nobody looks for an entry that an operator removed": {func(s *script) {
+			s.Strikes = append(s.Strikes, journal.Strike{Client: -1, Name: mutexName, Token: 20, From: ms(800), Done: ms(801), To: ms(801)})
+			s.plays("c2.1", turn{asked: 700, granted: 710, releasing: 4500, released: 4501, token: 20})
+			s.plays("c3.1", turn{asked: 720, granted: 810, releasing: 850, released: 852, token: 21})
+		}, []string{"told"}, "was not told"},
+		"somebody has to join anew": {func(s *script) {
+			s.plays("c2.1", turn{asked: 650, seen: 660, granted: 900, releasing: 950, released: 952, token: 22})
+			s.Sightings = append(s.Sightings, Sighting{ms(655), mutexName, 20, "c2.1", s.ids["c2.1"]})
+		}, []string{"place"}, "token 20"},
+		"somebody is in a queue twice, and gives up": {func(s *script) {
+			s.plays("c2.1", turn{asked: 650, seen: 660, gaveUp: 900, token: 22})
+			s.Sightings = append(s.Sightings, Sighting{ms(655), mutexName, 20, "c2.1", s.ids["c2.1"]})
+		}, []string{"place"}, "token 20"},
 		"somebody is overtaken": {func(s *script) {
 			s.plays("c2.1", turn{asked: 650, seen: 660, granted: 900, releasing: 950, released: 952, token: 22})
 			s.plays("c3.1", turn{asked: 700, granted: 710, releasing: 800, released: 802, token: 21})
@@ -122,6 +142,10 @@ func TestPlantedViolationsAreFound(t *testing.T) {
 		"goroutines are left": {func(s *script) {
 			s.note("c2.1", journal.Event{At: ms(9900), Kind: journal.Leaked, Error: "goroutine 7"})
 		}, []string{"clean"}, "goroutine 7"},
+		"a client crashes": {func(s *script) {
+			s.note("c2.1", journal.Event{At: ms(5), Kind: journal.Leased})
+			s.note("c2.1", journal.Event{At: ms(9900), Kind: journal.Closing})
+		}, []string{"clean"}, "c2.1 has not come"},
 		"a client does not end": {func(s *script) { s.Trouble = []string{"c1.1 does not end"} }, []string{"clean"}, "c1.1 does not end"},
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
@@ -185,6 +209,23 @@ func TestWhatOnlyTheTokenProtectsIsNoViolation(t *testing.T) {
 			s.plays("c2.1", turn{asked: 700, granted: 710, releasing: 900, released: 901, token: 20})
 			s.plays("c3.1", turn{asked: 720, granted: 810, releasing: 850, released: 852, token: 21})
 		},
+		"somebody joins anew with another lease": func(s *script) {
+			s.note("c2.1", journal.Event{At: ms(657), Kind: journal.Leased})
+			s.note("c2.1", journal.Event{At: ms(9900), Kind: journal.Closed})
+			s.plays("c2.1", turn{asked: 650, seen: 660, granted: 900, releasing: 950, released: 952, token: 22})
+			s.Sightings = append(s.Sightings, Sighting{ms(655), mutexName, 20, "c2.1", s.ids["c2.1"]})
+		},
+		"somebody joins anew after an operator has removed its entry": func(s *script) {
+			s.Strikes = append(s.Strikes, journal.Strike{Client: -1, Name: mutexName, Token: 20, From: ms(656), Done: ms(657), To: ms(657)})
+			s.plays("c2.1", turn{asked: 650, seen: 660, granted: 900, releasing: 950, released: 952, token: 22})
+			s.Sightings = append(s.Sightings, Sighting{ms(655), mutexName, 20, "c2.1", s.ids["c2.1"]})
+		},
+		"an operator's victim cannot be told, as it is cut off": func(s *script) {
+			s.Strikes = append(s.Strikes, journal.Strike{Client: 1, Life: "c2.1", Ended: true, From: ms(800), Done: ms(801), To: ms(801)},
+				journal.Strike{Client: 1, Life: "c2.1", Cut: true, From: ms(700), Done: ms(701), To: ms(3000)})
+			s.plays("c2.1", turn{asked: 700, granted: 710, lost: 3500, token: 20})
+			s.plays("c3.1", turn{asked: 720, granted: 810, releasing: 850, released: 852, token: 21})
+		},
 		"a release whose reply was lost": func(s *script) {
 			s.plays("c2.1", turn{asked: 700, granted: 710, releasing: 800, released: 1500, releaseError: "lost", token: 20})
 			s.plays("c3.1", turn{asked: 720, granted: 810, releasing: 850, released: 852, token: 21})
@@ -216,6 +257,19 @@ func TestWhatOnlyTheTokenProtectsIsNoViolation(t *testing.T) {
 				t.Errorf("found %v", found)
 			}
 		})
+	}
+}
+
+// Who looks at a failure needs more than that there is one.
+func TestIllegalHistoryIsDrawn(t *testing.T) {
+	t.Parallel()
+	s := peaceful(t)
+	s.plays("c2.1", turn{asked: 700, granted: 710, releasing: 800, released: 802, token: 20})
+	s.plays("c3.1", turn{asked: 720, granted: 750, releasing: 850, released: 852, token: 21})
+	s.violated(t)
+	pages, err := filepath.Glob(filepath.Join(s.Dir, "history-*.html"))
+	if err != nil || len(pages) != 1 {
+		t.Errorf("drawn are %q, %v; want one page", pages, err)
 	}
 }
 

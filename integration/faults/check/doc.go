@@ -6,8 +6,9 @@
 //	exclusion   exclusive holds follow one another in the order of their tokens, and
 //	            permits never weigh more than the limit
 //	loss        who held and lost saw it before the next was granted
-//	told        who lost to an operator saw it soon
+//	told        who lost a session or an entry to an operator saw it soon
 //	fifo        who was seen in the queue before another asked was served before
+//	place       who was seen in the queue did not have to join it anew
 //	progress    after the last fault everybody proceeds within two TTLs
 //	register    no write with an older token was accepted, and none refused to a holder
 //	errors      no call failed for a reason that it should not have

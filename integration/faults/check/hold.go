@@ -109,47 +109,58 @@ func (c *Case) story(t *Try) string {
 // promptly bounds how long it takes until who lost to an operator sees it.
 const promptly = 2 * time.Second
 
-// told checks those whose session an operator has ended. An entry removed by hand is
-// not looked for by who holds it.
+// told checks those whose session an operator has ended, or whose entry one has
+// removed. The former hear of it; the latter find out, as a session looks at its entries
+// three times in a TTL.
 func (c *Case) told() (looked int, found []Violation) {
 	for i := range c.Strikes {
 		s := &c.Strikes[i]
-		if !s.Ended {
+		limit := promptly
+		switch {
+		case s.Token != 0:
+			limit += c.TTL / 3
+		case !s.Ended:
 			continue
 		}
-		limit := promptly
-		if c.disturbed(i, s.From-int64(time.Second), s.Done+int64(promptly)) {
-			limit = c.TTL + time.Second // trust is over by then in any case
-		}
 		for _, t := range c.Tries {
-			if !t.Granted() || t.Life.Name != s.Life || t.Forced != s.From || t.Returned > s.From {
+			hit := s.Token == 0 && t.Life.Name == s.Life || s.Token != 0 && t.Name == s.Name && t.Token == s.Token
+			if !t.Granted() || !hit || t.Forced != s.From || t.Returned > s.From || t.Life.Client < 0 {
 				continue
 			}
 			looked++
-			late := s.Done + int64(limit)
-			known := int64(never)
-			for _, at := range []int64{t.Lost, t.Releasing, t.failedDowngrade()} {
-				if at != 0 {
-					known = min(known, at)
-				}
-			}
-			if known > late && c.died(t.Life.Name) > late && !c.stood(t.Life, s.From, late) {
-				found = append(found, Violation{t.Name, s.Done, fmt.Sprintf("%s ended %s, and within %v was not told to %s",
-					s.Text, c.since(s.Done), limit, c.story(t))})
+			late := c.late(i, t.Life.Name, limit)
+			if t.knew() > late && c.died(t.Life.Name) > late && !c.stood(t.Life, s.From, late) {
+				found = append(found, Violation{t.Name, s.Done, fmt.Sprintf("%s, done %s, and by %s was not told to %s",
+					s.Text, c.since(s.Done), c.since(late), c.story(t))})
 			}
 		}
 	}
 	return looked, found
 }
 
-// disturbed tells whether another fault than the i-th lasted some time between.
-func (c *Case) disturbed(i int, from, to int64) bool {
-	for k := range c.Strikes {
-		if k != i && c.Strikes[k].Overlaps(from, to) {
-			return true
+// knew is when the holder knew by itself that its hold was over.
+func (t *Try) knew() int64 {
+	known := int64(never)
+	for _, at := range []int64{t.Lost, t.Releasing, t.failedDowngrade()} {
+		if at != 0 {
+			known = min(known, at)
 		}
 	}
-	return false
+	return known
+}
+
+// late is when a life has to know what the i-th fault has done to it. Where it or the
+// store is in other trouble, it gets its trust's time, and that of the trouble.
+func (c *Case) late(i int, life string, limit time.Duration) int64 {
+	from := c.Strikes[i].From - int64(time.Second)
+	late := c.Strikes[i].Done + int64(limit)
+	for k := range c.Strikes {
+		s := &c.Strikes[k]
+		if k != i && (s.Server() || s.Life == life) && s.Overlaps(from, late) {
+			late = max(late, max(s.To, c.Strikes[i].Done)+int64(c.TTL+limit))
+		}
+	}
+	return late
 }
 
 // died is when a life ended.

@@ -129,10 +129,20 @@ func (c *Case) clean() (looked int, found []Violation) {
 	}
 	for i := range c.Lives {
 		looked++
-		for _, e := range c.Lives[i].Events {
-			if e.Kind == journal.Leaked {
-				add("%s has goroutines left:\n%s", c.Lives[i].Name, e.Error)
+		l := &c.Lives[i]
+		begun, closed := false, false
+		for _, e := range l.Events {
+			switch e.Kind {
+			case journal.Leased:
+				begun = true
+			case journal.Closed:
+				closed = true
+			case journal.Leaked:
+				add("%s has goroutines left:\n%s", l.Name, e.Error)
 			}
+		}
+		if begun && !closed && c.died(l.Name) == never {
+			add("%s has not come to the end of closing its session", l.Name)
 		}
 	}
 	return looked, found

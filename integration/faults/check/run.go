@@ -42,6 +42,8 @@ type Sighting struct {
 	At    int64
 	Name  string
 	Token uint64
+	Life  string // of whom it is; "": not a client
+	ID    int    // of the acquisition
 }
 
 // A Violation is a promise that was not kept.
@@ -68,6 +70,7 @@ var Checks = []struct {
 	{"loss", (*Case).loss},
 	{"told", (*Case).told},
 	{"fifo", (*Case).fifo},
+	{"place", (*Case).place},
 	{"progress", (*Case).progress},
 	{"register", (*Case).register},
 	{"errors", (*Case).errors},

@@ -83,7 +83,7 @@ func (s *script) plays(life string, t turn) int {
 		s.note(life, journal.Event{At: ms(t.gaveUp), Kind: journal.GaveUp, ID: id, Name: t.name})
 	}
 	if t.seen != 0 {
-		s.Sightings = append(s.Sightings, Sighting{ms(t.seen), t.name, t.token})
+		s.Sightings = append(s.Sightings, Sighting{ms(t.seen), t.name, t.token, life, id})
 	}
 	if t.granted != 0 {
 		s.note(life, journal.Event{At: ms(t.granted), Kind: journal.Granted, ID: id, Name: t.name, Token: t.token})

@@ -15,8 +15,10 @@ import (
 	"time"
 
 	"github.com/fairlead-go/fairlead/integration/faults/journal"
+	"github.com/fairlead-go/fairlead/integration/faults/plant"
 	"github.com/fairlead-go/fairlead/integration/faults/register"
 	"github.com/fairlead-go/fairlead/session"
+	"github.com/fairlead-go/fairlead/session/driver"
 )
 
 // CalmDown is the line on standard input after which a client no longer gives up
@@ -31,12 +33,11 @@ const (
 
 // A Config says who a client is and what it works on.
 type Config struct {
-	Backend  string
-	URL      string
-	Routes   map[string]string // which address to dial in place of another
-	Life     string            // the client's name, and which of its lives this is
-	Journal  string            // a file
-	Register string            // its address
+	Access
+	Plant    string // the bug to have, one of package plant; "": none
+	Life     string // the client's name, and which of its lives this is
+	Journal  string // a file
+	Register string // its address
 	Seed     uint64
 	TTL      time.Duration
 	Start    int64 // when the run began
@@ -102,14 +103,19 @@ func Run(c Config, in io.Reader) error {
 	return err
 }
 
+// open opens the session, and writes down each lease that it gets.
 func (p *player) open(ctx context.Context) (err error) {
+	bug, err := plant.Named(p.Plant)
+	if err != nil {
+		return err
+	}
+	wrap := func(s driver.Store) driver.Store { return &recorded{bug(p.Access.routed(), s), p.journal} }
 	opts := &session.Options{TTL: p.TTL, Identity: p.Life, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))}
 	for {
 		attempt, cancel := context.WithTimeout(ctx, 5*p.TTL)
-		p.session, err = Open(attempt, p.Backend, p.URL, p.Routes, opts)
+		p.session, err = Open(attempt, p.Access, opts, wrap)
 		cancel()
 		if err == nil {
-			p.journal.Note(journal.Event{Kind: journal.Opened})
 			return nil
 		}
 		if ctx.Err() != nil {
@@ -117,6 +123,20 @@ func (p *player) open(ctx context.Context) (err error) {
 		}
 		fmt.Fprintln(os.Stderr, "open:", err)
 	}
+}
+
+// A recorded store writes down what leases it grants.
+type recorded struct {
+	driver.Store
+	journal *journal.Writer
+}
+
+func (s *recorded) Grant(ctx context.Context, spec driver.Spec) (driver.Lease, time.Time, error) {
+	l, sent, err := s.Store.Grant(ctx, spec)
+	if err == nil {
+		s.journal.Note(journal.Event{Kind: journal.Leased})
+	}
+	return l, sent, err
 }
 
 // work returns when ctx has ended and nothing is held any more.

@@ -99,6 +99,12 @@ func (n *Nemesis) disturb(ctx context.Context, f Fault, s *journal.Strike, all [
 			each(func(p *proxy.Proxy) { p.Cut() })
 		}
 		return
+	case LoseReplies:
+		n.loseReplies(ctx, f, s, all)
+		return
+	case Fade:
+		n.fade(ctx, f, s, all)
+		return
 	case CutOne:
 		i := int(f.Pick>>32) % len(all)
 		all = all[i : i+1]

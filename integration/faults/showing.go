@@ -1,0 +1,68 @@
+package main
+
+import (
+	"slices"
+	"time"
+
+	"github.com/fairlead-go/fairlead/integration/faults/nemesis"
+	"github.com/fairlead-go/fairlead/integration/faults/plant"
+)
+
+// A showing is how a planted bug is shown: where, by which faults and by which checks,
+// all of which have to find it.
+type showing struct {
+	backends []string // the first of them shows it best
+	plan     []nemesis.Lane
+	checks   []string
+}
+
+// holder picks somebody who holds, while multiples of four pick one after the other.
+const holder = 1
+
+// everybody has the same fault happen to one client after the other.
+func everybody(n int, f nemesis.Fault) (lane nemesis.Lane) {
+	for i := range n {
+		f.Pick = 4 * uint64(i)
+		lane = append(lane, f)
+	}
+	return lane
+}
+
+// times repeats a fault.
+func times(n int, f nemesis.Fault) nemesis.Lane {
+	return slices.Repeat(nemesis.Lane{f}, n)
+}
+
+// pause has the queues grow, as somebody who holds does not run for a while.
+var pause = times(2, nemesis.Fault{Pause: 200 * time.Millisecond, Kind: nemesis.PauseClient, For: 400 * time.Millisecond, Pick: holder})
+
+var showings = map[string]showing{
+	// Each release is repeated later and then hits the same client's next turn.
+	plant.Identity: {[]string{"redis", "etcd", "postgres", "zk"}, []nemesis.Lane{pause}, []string{"history", "exclusion"}},
+
+	// A sound client bears that.
+	plant.Repeated: {[]string{"redis", "etcd", "postgres", "zk"}, []nemesis.Lane{pause}, nil},
+
+	// Those who wait in the middle of a queue give up all the time.
+	plant.Unchecked: {[]string{"postgres", "etcd", "redis", "zk"}, []nemesis.Lane{pause}, []string{"history", "exclusion"}},
+
+	// The store has had no request since the way up was cut, and the answers to those
+	// before it come for as long as they are late.
+	plant.Receipt: {[]string{"redis", "postgres", "etcd"}, []nemesis.Lane{times(1, nemesis.Fault{
+		Kind: nemesis.Fade, For: 7500 * time.Millisecond, Delay: 1700 * time.Millisecond, Pick: holder})}, []string{"history", "loss"}},
+
+	// The first in each pool is the keeper, who stays: who waits for it alone, waits.
+	plant.OneHolder: {[]string{"postgres", "etcd", "redis", "zk"}, []nemesis.Lane{pause}, []string{"progress"}},
+
+	plant.Orphan: {[]string{"redis", "etcd", "postgres"}, []nemesis.Lane{
+		everybody(5, nemesis.Fault{Kind: nemesis.LoseReplies, For: 400 * time.Millisecond, Delay: 50 * time.Millisecond}),
+	}, []string{"place"}},
+
+	plant.Reader: {[]string{"postgres", "etcd", "redis", "zk"}, []nemesis.Lane{pause}, []string{"history", "exclusion"}},
+
+	// Who waits for long is cut off when its watch has a past that is compacted.
+	plant.Compaction: {[]string{"etcd"}, []nemesis.Lane{
+		times(8, nemesis.Fault{Pause: 200 * time.Millisecond, Kind: nemesis.Maintain}),
+		everybody(20, nemesis.Fault{Pause: 100 * time.Millisecond, Kind: nemesis.Blip}),
+	}, []string{"errors"}},
+}
