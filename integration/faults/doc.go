@@ -6,6 +6,12 @@
 //
 // It prints a line for each fault and a summary; where something was violated, also
 // what, the files that show it, and the command that plays the same faults again.
+// With -json it writes a report to a file, and
+//
+//	go run ./faults -table etcd.json zk.json
+//
+// makes the tables of docs/reliability.md from such files.
+//
 // The exit status is 0 if everything held, 1 if not, and 2 if the run could not be
 // made.
 //
@@ -13,6 +19,7 @@
 //
 //	run.go       a run from its beginning to its end
 //	cast.go      the client processes and the network of each
+//	report.go    what a run came to, and tables of several
 //	showing.go   how planted bugs are shown
 //	keeper.go    a session that no fault hits: it sees who is in which queue
 //	client/      what a client process does

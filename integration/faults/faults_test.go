@@ -68,7 +68,7 @@ func (l lines) Write(p []byte) (int, error) {
 func TestOptionsThatMakeNoSenseAreRefused(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{
-		{"-backend", "paper"}, {"-minutes", "0"}, {"-clients", "2"}, {"-ttl", "-1s"}, {"-plant", "a tree"}, {"more"},
+		{"-backend", "paper"}, {"-minutes", "0"}, {"-clients", "2"}, {"-ttl", "-1s"}, {"-plant", "a tree"}, {"more"}, {"-table"},
 	} {
 		if o, err := parse(args); err == nil {
 			t.Errorf("%q was taken for %+v", args, o)

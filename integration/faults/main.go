@@ -32,6 +32,8 @@ type options struct {
 	ttl     time.Duration
 	plant   string         // a bug for the clients to have; "": none
 	plan    []nemesis.Lane // nil: drawn from the seed
+	json    string         // a file for the report; "": none
+	reports []string       // make a table of these instead of a run
 	dir     string         // for what is written down; "": a temporary one, removed if nothing was violated
 }
 
@@ -46,7 +48,11 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	_, err = torture(ctx, o, os.Stdout)
+	if o.reports != nil {
+		err = tabulate(o.reports, os.Stdout)
+	} else {
+		_, err = torture(ctx, o, os.Stdout)
+	}
 	switch {
 	case errors.Is(err, errViolated):
 		os.Exit(1)
@@ -79,6 +85,7 @@ func play() {
 func parse(args []string) (options, error) {
 	var o options
 	var minutes float64
+	var table bool
 	f := flag.NewFlagSet("faults", flag.ContinueOnError)
 	f.StringVar(&o.backend, "backend", "etcd", strings.Join(cluster.Backends(), ", "))
 	f.Float64Var(&minutes, "minutes", 1, "how long faults happen; starting, calming down and checking come on top")
@@ -87,8 +94,14 @@ func parse(args []string) (options, error) {
 	f.DurationVar(&o.ttl, "ttl", 0, "of the clients' sessions; 0: a short one that the store grants")
 	f.StringVar(&o.plant, "plant", "", "give the clients a bug, and have the faults happen that show it: "+strings.Join(plant.Names(), ", "))
 	f.StringVar(&o.dir, "out", "", "a directory for journals, logs and pictures; by default a temporary one, which is kept if something was violated")
+	f.StringVar(&o.json, "json", "", "a file for a report of the run")
+	f.BoolVar(&table, "table", false, "make a table of reports: the arguments are files that -json has written")
 	if err := f.Parse(args); err != nil {
 		return o, err
+	}
+	if table && f.NArg() > 0 {
+		o.reports = f.Args()
+		return o, nil
 	}
 	traits, err := cluster.TraitsOf(o.backend)
 	if _, unknown := plant.Named(o.plant); err == nil {
@@ -96,8 +109,8 @@ func parse(args []string) (options, error) {
 	}
 	switch {
 	case err != nil:
-	case f.NArg() > 0 || minutes <= 0 || o.clients < 3 || o.ttl < 0:
-		err = errors.New("minutes must be positive, there are three clients at least, and no arguments but flags")
+	case f.NArg() > 0 || table || minutes <= 0 || o.clients < 3 || o.ttl < 0:
+		err = errors.New("minutes must be positive, there are three clients at least, and no arguments but flags, or else the files for a table")
 	}
 	if err != nil {
 		fmt.Fprintln(f.Output(), err)

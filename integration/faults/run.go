@@ -274,8 +274,13 @@ func (s *stage) check() ([]check.Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.Summary().Print(s.out)
-	results := c.Check()
+	summary, results := c.Summary(), c.Check()
+	summary.Print(s.out)
+	if s.json != "" {
+		if err := s.report(summary, results).write(s.json); err != nil {
+			return nil, err
+		}
+	}
 	var violations []check.Violation
 	for _, r := range results {
 		verdict := "ok"

@@ -161,8 +161,8 @@ func mentions(text string, token uint64) bool {
 	return false
 }
 
-// span is a time for people.
-func span(d time.Duration) string {
+// Span is a time for people.
+func Span(d time.Duration) string {
 	if d < time.Second {
 		return d.Round(time.Millisecond).String()
 	}

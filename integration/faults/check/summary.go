@@ -13,26 +13,29 @@ import (
 	"github.com/fairlead-go/fairlead/integration/faults/journal"
 )
 
-// A Summary is what a run was like.
+// A Summary is what a run was like. In JSON, times are in nanoseconds.
 type Summary struct {
-	Length     time.Duration
-	Operations int            // acquisitions, releases, writes and other calls
-	Outcomes   map[string]int // of acquisitions
-	Lost       int            // holds whose loss was seen
-	Faults     map[string]int
-	Stalls     int           // how often a client that nobody had stopped did not run
-	Gap        time.Duration // the longest without any grant of a kind in use
-	GapKind    string
+	Length     time.Duration  `json:"length"`
+	Operations int            `json:"operations"` // acquisitions, releases, writes and other calls
+	Outcomes   map[string]int `json:"outcomes"`   // of acquisitions
+	Lost       int            `json:"lost"`       // holds whose loss was seen
+	Faults     map[string]int `json:"faults"`     // by kind
+	Stalls     int            `json:"stalls"`     // how often a client that nobody had stopped did not run
+	Gap        time.Duration  `json:"gap"`        // the longest without any grant of a kind in use
+	GapKind    string         `json:"gap_kind"`
 
-	// From a release to the next grant, after the leader was killed or handed over, or
-	// was frozen; and from the death of a holder to the next grant.
-	LeaderGone, LeaderFrozen, HolderDied Recovery
+	// From a release to the next grant, after the leader was killed, handed over, or
+	// frozen; and from the death of a holder to the next grant.
+	LeaderKilled Recovery `json:"leader_killed"`
+	LeaderMoved  Recovery `json:"leader_moved"`
+	LeaderFrozen Recovery `json:"leader_frozen"`
+	HolderDied   Recovery `json:"holder_died"`
 }
 
 // A Recovery says how long it took until somebody who waited was granted.
 type Recovery struct {
-	Times []time.Duration
-	Alone time.Duration // the longest where no other fault was in the way
+	Times []time.Duration `json:"times"`
+	Alone []time.Duration `json:"alone"` // those of them where no other fault was in the way
 }
 
 // Summary sums the run up.
@@ -58,7 +61,10 @@ func (c *Case) Summary() Summary {
 		s.Stalls += c.stalls(&c.Lives[i])
 	}
 	s.Gap, s.GapKind = c.gap()
-	s.LeaderGone, s.LeaderFrozen, s.HolderDied = c.leaderHit(false), c.leaderHit(true), c.holderDied()
+	s.LeaderKilled = c.leaderHit(func(s *journal.Strike) bool { return !s.Moved && !s.Frozen })
+	s.LeaderMoved = c.leaderHit(func(s *journal.Strike) bool { return s.Moved })
+	s.LeaderFrozen = c.leaderHit(func(s *journal.Strike) bool { return s.Frozen })
+	s.HolderDied = c.holderDied()
 	return s
 }
 
@@ -99,12 +105,12 @@ func (c *Case) gap() (longest time.Duration, of string) {
 	return longest, of
 }
 
-// leaderHit looks, for each time that the leader was hit and for each lock that is
-// exclusive, at the first release after it that somebody waited for.
-func (c *Case) leaderHit(frozen bool) (r Recovery) {
+// leaderHit looks, for each time that the leader was hit in that way and for each lock
+// that is exclusive, at the first release after it that somebody waited for.
+func (c *Case) leaderHit(in func(*journal.Strike) bool) (r Recovery) {
 	for i := range c.Strikes {
 		s := &c.Strikes[i]
-		if !s.Leader || s.Frozen != frozen {
+		if !s.Leader || !in(s) {
 			continue
 		}
 		for _, name := range c.order {
@@ -189,8 +195,14 @@ func (c *Case) holderDied() (r Recovery) {
 func (r *Recovery) add(d time.Duration, alone bool) {
 	r.Times = append(r.Times, d)
 	if alone {
-		r.Alone = max(r.Alone, d)
+		r.Alone = append(r.Alone, d)
 	}
+}
+
+// Merge takes over what other has seen.
+func (r *Recovery) Merge(other Recovery) {
+	r.Times = append(r.Times, other.Times...)
+	r.Alone = append(r.Alone, other.Alone...)
 }
 
 func (r Recovery) String() string {
@@ -198,25 +210,26 @@ func (r Recovery) String() string {
 		return "not seen"
 	}
 	sorted := slices.Sorted(slices.Values(r.Times))
-	text := fmt.Sprintf("median %s, at most %s, of %d", span(sorted[len(sorted)/2]), span(sorted[len(sorted)-1]), len(sorted))
-	if r.Alone > 0 {
-		text += fmt.Sprintf("; at most %s where no other fault was in the way", span(r.Alone))
+	text := fmt.Sprintf("median %s, at most %s, of %d", Span(sorted[len(sorted)/2]), Span(sorted[len(sorted)-1]), len(sorted))
+	if len(r.Alone) > 0 {
+		text += fmt.Sprintf("; at most %s where no other fault was in the way", Span(slices.Max(r.Alone)))
 	}
 	return text
 }
 
 // Print writes the summary for people.
 func (s Summary) Print(out io.Writer) {
-	fmt.Fprintf(out, "operations   %d in %s; acquisitions: %s\n", s.Operations, span(s.Length), counts(s.Outcomes))
+	fmt.Fprintf(out, "operations   %d in %s; acquisitions: %s\n", s.Operations, Span(s.Length), counts(s.Outcomes))
 	fmt.Fprintf(out, "             %d losses seen; clients stalled by themselves %d times\n", s.Lost, s.Stalls)
 	total := 0
 	for _, n := range s.Faults {
 		total += n
 	}
 	fmt.Fprintf(out, "faults       %d: %s\n", total, counts(s.Faults))
-	fmt.Fprintf(out, "longest gap  %s without a grant (%s)\n", span(s.Gap), s.GapKind)
-	fmt.Fprintf(out, "leader gone  from a release to the next grant: %v\n", s.LeaderGone)
-	fmt.Fprintf(out, "   or frozen %v\n", s.LeaderFrozen)
+	fmt.Fprintf(out, "longest gap  %s without a grant (%s)\n", Span(s.Gap), s.GapKind)
+	fmt.Fprintf(out, "leader       from a release to the next grant after it was killed: %v\n", s.LeaderKilled)
+	fmt.Fprintf(out, "             after it was handed over: %v\n", s.LeaderMoved)
+	fmt.Fprintf(out, "             after it was frozen: %v\n", s.LeaderFrozen)
 	fmt.Fprintf(out, "holder dead  until the next grant: %v\n", s.HolderDied)
 }
 

@@ -76,6 +76,7 @@ type Strike struct {
 	To     int64  `json:"to"`   // when it was undone; Done where there is nothing to undo
 	Member int    `json:"member"`
 	Leader bool   `json:"leader,omitempty"` // the member led
+	Moved  bool   `json:"moved,omitempty"`  // it handed that over in good order
 
 	Client int    `json:"client"`           // who was hit, -1 for nobody
 	Life   string `json:"life,omitempty"`   // and which life of it

@@ -84,7 +84,7 @@ func (n *Nemesis) operate(ctx context.Context, f Fault) error {
 			s.Text = "restart the server, in good order"
 		}
 		if s.Member, err = n.Cluster.Leader(ctx); err == nil {
-			s.From, s.Leader = journal.Now(), true
+			s.From, s.Leader, s.Moved = journal.Now(), true, true
 			err = n.Cluster.Transfer(ctx)
 		}
 		if err == nil {
