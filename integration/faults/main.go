@@ -32,6 +32,7 @@ type options struct {
 	ttl     time.Duration
 	plant   string         // a bug for the clients to have; "": none
 	plan    []nemesis.Lane // nil: drawn from the seed
+	vigil   time.Duration  // the most that one holds a vigil; 0: three TTLs
 	json    string         // a file for the report; "": none
 	reports []string       // make a table of these instead of a run
 	dir     string         // for what is written down; "": a temporary one, removed if nothing was violated
@@ -116,7 +117,7 @@ func parse(args []string) (options, error) {
 		fmt.Fprintln(f.Output(), err)
 		return o, err
 	}
-	o.plan = showings[o.plant].plan
+	o.show(o.plant)
 	o.length = time.Duration(minutes * float64(time.Minute))
 	if o.seed == 0 {
 		o.seed = rand.Uint64N(1_000_000)

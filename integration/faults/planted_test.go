@@ -18,6 +18,11 @@ var (
 	controls   = flag.Bool("controls", false, "have the same faults happen to clients without the bugs, too")
 )
 
+// attempts is how often a bug may escape: where the machine has no time for a client just
+// then, the client holds nothing any more that it could hold wrongly. Most are caught the
+// first time.
+const attempts = 3
+
 // TestPlantedBugsAreCaught shows that the torture can fail: clients with a bug violate
 // what the checks look at that are meant to find it.
 func TestPlantedBugsAreCaught(t *testing.T) {
@@ -30,38 +35,67 @@ func TestPlantedBugsAreCaught(t *testing.T) {
 		for _, backend := range backends {
 			t.Run(fmt.Sprintf("%s on %s", bug, backend), func(t *testing.T) {
 				t.Parallel()
-				o := planted(t, backend, bug)
-				results, err := torture(t.Context(), o, lines{t})
-				if results == nil {
-					t.Fatal(err)
-				}
-				got := violated(results)
-				for _, check := range show.checks {
-					if !slices.Contains(got, check) {
-						t.Errorf("%s was not violated, but %q", check, got)
-					}
-				}
-				if len(show.checks) == 0 && len(got) > 0 {
-					t.Errorf("violated %q", got)
+				if len(show.checks) == 0 {
+					bear(t, planted(t, backend, bug))
+				} else {
+					catch(t, backend, bug)
 				}
 			})
-			if *controls {
+			if *controls && len(show.checks) > 0 {
 				t.Run(fmt.Sprintf("not %s on %s", bug, backend), func(t *testing.T) {
 					t.Parallel()
 					o := planted(t, backend, bug)
-					o.plan, o.plant = show.plan, ""
-					if _, err := torture(t.Context(), o, lines{t}); err != nil {
-						t.Error(err)
-					}
+					o.plant = ""
+					bear(t, o)
 				})
 			}
 		}
 	}
 }
 
+// catch runs clients with a bug until all checks have found it that should.
+func catch(t *testing.T, backend, bug string) {
+	for attempt := range attempts {
+		results, err := torture(t.Context(), planted(t, backend, bug), lines{t})
+		if results == nil {
+			t.Fatal(err)
+		}
+		got := violated(results)
+		if !slices.ContainsFunc(showings[bug].checks, func(check string) bool { return !slices.Contains(got, check) }) {
+			return
+		}
+		t.Logf("attempt %d: violated are %q, and all of %q should be", attempt+1, got, showings[bug].checks)
+	}
+	t.Errorf("not caught by %d attempts", attempts)
+}
+
+// bear runs clients that keep their promises.
+func bear(t *testing.T, o options) {
+	if _, err := torture(t.Context(), o, lines{t}); err != nil {
+		t.Error(err)
+	}
+}
+
+// planted is a run of which nothing is kept if the test passes.
 func planted(t *testing.T, backend, bug string) options {
 	o := short(t, backend)
-	o.plant, o.plan = bug, showings[bug].plan
+	o.show(bug)
+	if o.dir == "" {
+		o.dir = os.TempDir()
+	} else if err := os.MkdirAll(o.dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	if o.dir, err = os.MkdirTemp(o.dir, "fairlead-planted-"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("journals and logs are in %s", o.dir)
+		} else {
+			_ = os.RemoveAll(o.dir)
+		}
+	})
 	return o
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -124,7 +125,7 @@ func (s *stage) open(ctx context.Context) (err error) {
 	s.cast.begin(s.run.Start)
 	s.cast.config = client.Config{
 		Access: client.Access{Backend: s.backend, URL: s.cluster.URL()}, Register: s.register.Addr(),
-		Plant: s.plant, Seed: s.seed, TTL: s.ttl, Start: s.run.Start, Names: names,
+		Plant: s.plant, Seed: s.seed, TTL: s.ttl, Vigil: cmp.Or(s.vigil, 3*s.ttl), Start: s.run.Start, Names: names,
 	}
 	for range s.clients {
 		if err := s.cast.recruit(s.cluster.Addrs()); err != nil {
@@ -270,6 +271,9 @@ func (s *stage) check() ([]check.Result, error) {
 	s.run.TTL, s.run.Limit, s.run.Dir = s.ttl, client.Limit, s.dir
 	s.run.Lives, s.run.Strikes, s.run.Writes = lives, s.nemesis.Strikes(), s.register.Writes()
 	s.run.Sightings = s.cast.sightings
+	if err := journal.WriteStrikes(filepath.Join(s.dir, "faults.json"), s.run.Strikes); err != nil {
+		return nil, err
+	}
 	c, err := check.Open(s.run)
 	if err != nil {
 		return nil, err

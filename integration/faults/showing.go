@@ -14,10 +14,18 @@ type showing struct {
 	backends []string // the first of them shows it best
 	plan     []nemesis.Lane
 	checks   []string
+	vigil    time.Duration // the most that one holds a vigil; 0: as ever
 }
 
-// holder picks somebody who holds, while multiples of four pick one after the other.
-const holder = 1
+// show has a bug planted and the faults happen that show it; "": none.
+func (o *options) show(bug string) {
+	how := showings[bug]
+	o.plant, o.plan, o.vigil = bug, how.plan, how.vigil
+}
+
+// holder picks somebody who holds: if there is one, who holds a vigil, as the last of up
+// to three. Multiples of four pick one after the other, whether they hold or not.
+const holder = 5
 
 // everybody has the same fault happen to one client after the other.
 func everybody(n int, f nemesis.Fault) (lane nemesis.Lane) {
@@ -38,31 +46,62 @@ var pause = times(2, nemesis.Fault{Pause: 200 * time.Millisecond, Kind: nemesis.
 
 var showings = map[string]showing{
 	// Each release is repeated later and then hits the same client's next turn.
-	plant.Identity: {[]string{"redis", "etcd", "postgres", "zk"}, []nemesis.Lane{pause}, []string{"history", "exclusion"}},
+	plant.Identity: {
+		backends: []string{"redis", "etcd", "postgres", "zk"},
+		plan:     []nemesis.Lane{pause},
+		checks:   []string{"history", "exclusion"},
+	},
 
 	// A sound client bears that.
-	plant.Repeated: {[]string{"redis", "etcd", "postgres", "zk"}, []nemesis.Lane{pause}, nil},
+	plant.Repeated: {
+		backends: []string{"redis", "etcd", "postgres", "zk"},
+		plan:     []nemesis.Lane{pause},
+	},
 
 	// Those who wait in the middle of a queue give up all the time.
-	plant.Unchecked: {[]string{"postgres", "etcd", "redis", "zk"}, []nemesis.Lane{pause}, []string{"history", "exclusion"}},
+	plant.Unchecked: {
+		backends: []string{"postgres", "etcd", "redis", "zk"},
+		plan:     []nemesis.Lane{pause},
+		checks:   []string{"history", "exclusion"},
+	},
 
 	// The store has had no request since the way up was cut, and the answers to those
 	// before it come for as long as they are late.
-	plant.Receipt: {[]string{"redis", "postgres", "etcd"}, []nemesis.Lane{times(1, nemesis.Fault{
-		Kind: nemesis.Fade, For: 7500 * time.Millisecond, Delay: 1700 * time.Millisecond, Pick: holder})}, []string{"history", "loss"}},
+	plant.Receipt: {
+		backends: []string{"redis", "postgres", "etcd"},
+		plan:     []nemesis.Lane{times(1, nemesis.Fault{Kind: nemesis.Fade, For: 8 * time.Second, Delay: 1800 * time.Millisecond, Pick: holder})},
+		checks:   []string{"history", "loss"},
+		vigil:    time.Minute, // long enough to be lost
+	},
 
 	// The first in each pool is the keeper, who stays: who waits for it alone, waits.
-	plant.OneHolder: {[]string{"postgres", "etcd", "redis", "zk"}, []nemesis.Lane{pause}, []string{"progress"}},
+	plant.OneHolder: {
+		backends: []string{"postgres", "etcd", "redis", "zk"},
+		plan:     []nemesis.Lane{pause},
+		checks:   []string{"progress"},
+	},
 
-	plant.Orphan: {[]string{"redis", "etcd", "postgres"}, []nemesis.Lane{
-		everybody(5, nemesis.Fault{Kind: nemesis.LoseReplies, For: 400 * time.Millisecond, Delay: 50 * time.Millisecond}),
-	}, []string{"place"}},
+	plant.Orphan: {
+		backends: []string{"redis", "etcd", "postgres"},
+		plan: []nemesis.Lane{
+			everybody(5, nemesis.Fault{Kind: nemesis.LoseReplies, For: 400 * time.Millisecond, Delay: 50 * time.Millisecond}),
+		},
+		checks: []string{"place"},
+	},
 
-	plant.Reader: {[]string{"postgres", "etcd", "redis", "zk"}, []nemesis.Lane{pause}, []string{"history", "exclusion"}},
+	plant.Reader: {
+		backends: []string{"postgres", "etcd", "redis", "zk"},
+		plan:     []nemesis.Lane{pause},
+		checks:   []string{"history", "exclusion"},
+	},
 
 	// Who waits for long is cut off when its watch has a past that is compacted.
-	plant.Compaction: {[]string{"etcd"}, []nemesis.Lane{
-		times(8, nemesis.Fault{Pause: 200 * time.Millisecond, Kind: nemesis.Maintain}),
-		everybody(20, nemesis.Fault{Pause: 100 * time.Millisecond, Kind: nemesis.Blip}),
-	}, []string{"errors"}},
+	plant.Compaction: {
+		backends: []string{"etcd"},
+		plan: []nemesis.Lane{
+			times(8, nemesis.Fault{Pause: 200 * time.Millisecond, Kind: nemesis.Maintain}),
+			everybody(20, nemesis.Fault{Pause: 100 * time.Millisecond, Kind: nemesis.Blip}),
+		},
+		checks: []string{"errors"},
+	},
 }

@@ -40,7 +40,8 @@ type Config struct {
 	Register string // its address
 	Seed     uint64
 	TTL      time.Duration
-	Start    int64 // when the run began
+	Vigil    time.Duration // how long a vigil lasts at most; it is a third of that at least
+	Start    int64         // when the run began
 	Names    Names
 }
 

@@ -59,7 +59,7 @@ func (w *worker) vigil(ctx context.Context) {
 	if err != nil {
 		return
 	}
-	end := time.Now().Add(w.between(w.TTL, 3*w.TTL))
+	end := time.Now().Add(w.between(w.Vigil/3, w.Vigil))
 	for time.Now().Before(end) && !w.calm.Load() && ctx.Err() == nil && h.Context().Err() == nil {
 		w.write(h)
 		sleep(h.Context(), w.between(50*time.Millisecond, 150*time.Millisecond))

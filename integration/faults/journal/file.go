@@ -15,9 +15,9 @@ type Writer struct {
 	last int // ID given out
 }
 
-// Create begins a journal.
+// Create begins a journal. One that is there already is of an earlier run.
 func Create(path string) (*Writer, error) {
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, err
 	}
@@ -71,4 +71,18 @@ func Read(path string) ([]Event, error) {
 		events = append(events, e)
 		text = rest
 	}
+}
+
+// WriteStrikes writes the faults of a run to a file, a line each, for who reads the
+// journals later.
+func WriteStrikes(path string, strikes []Strike) error {
+	var text bytes.Buffer
+	for i := range strikes {
+		line, err := json.Marshal(&strikes[i])
+		if err != nil {
+			return err
+		}
+		text.Write(append(line, '\n'))
+	}
+	return os.WriteFile(path, text.Bytes(), 0o644)
 }

@@ -10,6 +10,9 @@ import (
 func TestJournalOfAKilledProcessEndsWithTheLastWholeLine(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "journal")
+	if err := os.WriteFile(path, []byte("{\"at\":1,\"kind\":\"leased\"}\n"), 0o600); err != nil { // of an earlier run
+		t.Fatal(err)
+	}
 	w, err := Create(path)
 	if err != nil {
 		t.Fatal(err)

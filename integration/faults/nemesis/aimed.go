@@ -30,18 +30,20 @@ func (n *Nemesis) loseReplies(ctx context.Context, f Fault, s *journal.Strike, a
 	}
 }
 
-// fade delays the answers for a third of the time, and cuts the way up for the rest of
-// it: the last answers that arrive are to requests from before the cut.
+// fade delays the answers for half of the time, at first by half, and cuts the way up
+// for the rest of it: the last answers that arrive are to requests from before the cut.
 func (n *Nemesis) fade(ctx context.Context, f Fault, s *journal.Strike, all []*proxy.Proxy) {
 	n.done(s)
-	for _, p := range all {
-		p.Delay(proxy.Down, f.Delay)
+	for _, delay := range []time.Duration{f.Delay / 2, f.Delay} {
+		for _, p := range all {
+			p.Delay(proxy.Down, delay)
+		}
+		sleep(ctx, f.For/4)
 	}
-	sleep(ctx, f.For/3)
 	for _, p := range all {
 		p.Freeze(proxy.Up)
 	}
-	sleep(ctx, f.For*2/3)
+	sleep(ctx, f.For/2)
 	for _, p := range all {
 		p.Thaw(proxy.Up)
 		p.Delay(proxy.Down, 0)
