@@ -47,7 +47,7 @@ func (c *cluster) make(p *place) error {
 	if err := p.write(secret, c.password); err != nil {
 		return err
 	}
-	cmd, err := program(p, "initdb", "--pgdata="+p.data(), "--no-sync", "--no-instructions",
+	cmd, err := program(p, nil, "initdb", "--pgdata="+p.data(), "--no-sync", "--no-instructions",
 		"--username="+superuser, "--pwfile="+secret, "--auth=scram-sha-256", "--locale=C", "--encoding=UTF8")
 	if err != nil {
 		return err

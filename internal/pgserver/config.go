@@ -28,6 +28,9 @@ type Config struct {
 	// Settings are lines of postgresql.conf; they win over what else is here.
 	Settings map[string]string
 
+	// Through is a command line that runs the server's, such as env.
+	Through []string
+
 	// NoSync leaves out fsync: for tests, which do not survive a power cut
 	// anyway, and never for measurements.
 	NoSync bool

@@ -39,13 +39,15 @@ func version(path string) int {
 	return int(number)
 }
 
-// program returns the command line of one of PostgreSQL's programs.
-func program(p *place, name string, args ...string) (*exec.Cmd, error) {
+// program returns the command line of one of PostgreSQL's programs, run by another
+// if there is one.
+func program(p *place, through []string, name string, args ...string) (*exec.Cmd, error) {
 	dir, err := programs()
 	if err != nil {
 		return nil, err
 	}
-	return command(p, filepath.Join(dir, name), args...), nil
+	line := slices.Concat(through, []string{filepath.Join(dir, name)}, args)
+	return command(p, line[0], line[1:]...), nil
 }
 
 // command returns a command line that will run in the place as its owner, with

@@ -56,7 +56,7 @@ func (s *Server) clone(primary *Server) error {
 	}
 	// What others see of a command line has no password.
 	u.User = url.User(superuser)
-	cmd, err := program(s.place, "pg_basebackup", "--dbname="+u.String(), "--pgdata="+s.place.data(),
+	cmd, err := program(s.place, nil, "pg_basebackup", "--dbname="+u.String(), "--pgdata="+s.place.data(),
 		"--no-password", "--wal-method=stream", "--checkpoint=fast", "--no-sync")
 	if err != nil {
 		return err

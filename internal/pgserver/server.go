@@ -110,7 +110,7 @@ func (s *Server) Restart() error {
 	tick := time.NewTicker(process.Poll)
 	defer tick.Stop()
 	for {
-		cmd, err := program(s.place, "postgres", "-D", s.place.data())
+		cmd, err := program(s.place, s.config.Through, "postgres", "-D", s.place.data())
 		if err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"cmp"
 	"errors"
 	"net"
 	"strconv"
@@ -20,6 +21,7 @@ var ErrInUse = errors.New("a port that was chosen for it is in use")
 // is none.
 type Port struct {
 	Number int
+	Host   string // where it is used, if that is another address
 	free   func()
 }
 
@@ -32,7 +34,7 @@ func (p Port) Addr() string {
 	if p.Number == 0 {
 		return ""
 	}
-	return net.JoinHostPort(Loopback, strconv.Itoa(p.Number))
+	return net.JoinHostPort(cmp.Or(p.Host, Loopback), strconv.Itoa(p.Number))
 }
 
 // Free gives the port back. A second call does nothing: what was given back

@@ -59,7 +59,7 @@ func inCluster(self *Server, _ []*Server) map[string]string {
 		"cluster-enabled":      "yes",
 		"cluster-config-file":  nodesFile,
 		"cluster-port":         strconv.Itoa(self.place.bus.Number),
-		"cluster-announce-ip":  process.Loopback, // otherwise one alone does not know it
+		"cluster-announce-ip":  self.place.host.Addr, // otherwise one alone does not know it
 		"cluster-node-timeout": "1000",
 	}
 	if self.config.TLS != nil {
@@ -96,7 +96,7 @@ func (c *Cluster) form(ctx context.Context) error {
 func (c *Cluster) introduce(ctx context.Context) error {
 	for _, s := range c.servers[1:] {
 		port, bus := s.place.peer().Number, s.place.bus.Number
-		if _, err := c.servers[0].Do(ctx, "CLUSTER", "MEET", process.Loopback, strconv.Itoa(port), strconv.Itoa(bus)); err != nil {
+		if _, err := c.servers[0].Do(ctx, "CLUSTER", "MEET", s.place.host.Addr, strconv.Itoa(port), strconv.Itoa(bus)); err != nil {
 			return err
 		}
 	}

@@ -29,6 +29,9 @@ type Config struct {
 	// unless one of them is about it. Sentinels let everybody in all the same.
 	Users []string
 
+	// Hosts are those that the servers run on, in their order, sentinels last.
+	Hosts []process.Host
+
 	// Settings are lines of redis.conf, by their first word; they win over what
 	// else is here. Sentinels do not get them.
 	Settings map[string]string
@@ -89,7 +92,7 @@ func (c *Config) lines(s *Server, role map[string]string) (map[string]string, er
 // listen returns the lines that say where to listen.
 func (c *Config) listen(p *place) (map[string]string, error) {
 	lines := map[string]string{
-		"bind":           process.Loopback,
+		"bind":           p.host.Addr,
 		"port":           strconv.Itoa(p.client.Number),
 		"protected-mode": "no",
 		"daemonize":      "no",

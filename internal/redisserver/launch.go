@@ -66,8 +66,8 @@ func startContext() (context.Context, context.CancelFunc) {
 func prepare(c *Config, roles []role, reserve process.Reserver) ([]*Server, error) {
 	var servers []*Server
 	password := rand.Text()
-	for _, r := range roles {
-		p := &place{name: r.name}
+	for i, r := range roles {
+		p := &place{name: r.name, host: process.Of(c.Hosts, i)}
 		if err := p.make(c); err != nil {
 			return servers, fmt.Errorf("make a directory for redis: %w", err)
 		}

@@ -17,6 +17,7 @@ const nodesFile = "nodes.conf"
 // A place is what a server shares with no other.
 type place struct {
 	name   string // among several servers; empty for a standalone one
+	host   process.Host
 	dir    string
 	temp   bool // dir is to be removed
 	client process.Port
@@ -52,6 +53,7 @@ func (p *place) reserve(c *Config, bus bool, reserve process.Reserver) error {
 		if *w, err = reserve(); err != nil {
 			return err
 		}
+		w.Host = p.host.Addr
 	}
 	return nil
 }

@@ -51,7 +51,7 @@ func StartReplicated(c Config, sentinels int) (*Replicated, error) {
 
 func replicateFirst(_ *Server, all []*Server) map[string]string {
 	return map[string]string{
-		"replicaof": fmt.Sprintf("%s %d", process.Loopback, all[0].place.peer().Number),
+		"replicaof": fmt.Sprintf("%s %d", all[0].place.host.Addr, all[0].place.peer().Number),
 	}
 }
 

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"strconv"
 	"time"
-
-	"github.com/fairlead-go/fairlead/internal/process"
 )
 
 const (
@@ -40,13 +38,13 @@ var hurry = []string{
 
 // watch returns what redis.conf has of n sentinels that watch the first server.
 func watch(n int) func(_ *Server, all []*Server) map[string]string {
-	return func(_ *Server, all []*Server) map[string]string {
+	return func(self *Server, all []*Server) map[string]string {
 		primary := all[0]
 		of := func(option string) string { return "sentinel " + option + " " + master }
 		return map[string]string{
-			"sentinel announce-ip": process.Loopback,
+			"sentinel announce-ip": self.place.host.Addr,
 			of("monitor"): fmt.Sprintf("%s %d %d",
-				process.Loopback, primary.place.peer().Number, n/2+1),
+				primary.place.host.Addr, primary.place.peer().Number, n/2+1),
 			of("auth-user"):               admin,
 			of("auth-pass"):               primary.password,
 			of("down-after-milliseconds"): strconv.FormatInt(downAfter.Milliseconds(), 10),

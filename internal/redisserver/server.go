@@ -58,7 +58,7 @@ func (s *Server) Restart(ctx context.Context) error {
 	if s.role.sentinel {
 		args = append(args, "--sentinel")
 	}
-	cmd := exec.Command(program, args...)
+	cmd := s.place.host.Command(program, args...)
 	cmd.Dir = s.place.dir
 	return s.child.Start(ctx, cmd, s.answers)
 }

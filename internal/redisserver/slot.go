@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-
-	"github.com/fairlead-go/fairlead/internal/process"
 )
 
 // Slot returns the slot that the key belongs to. It asks the first server that
@@ -151,7 +149,7 @@ func (s *Server) sendKeys(ctx context.Context, slot string, to *Server) error {
 		if len(keys) == 0 {
 			return nil
 		}
-		send := []string{"MIGRATE", process.Loopback, strconv.Itoa(to.place.peer().Number), "", "0", timeout,
+		send := []string{"MIGRATE", to.place.host.Addr, strconv.Itoa(to.place.peer().Number), "", "0", timeout,
 			"AUTH2", admin, to.password, "KEYS"}
 		for _, k := range keys {
 			key, _ := k.(string)

@@ -46,6 +46,9 @@ type Config struct {
 	// anyway, and never for measurements.
 	NoSync bool
 
+	// Hosts are those that the servers run on, in the order of their ids.
+	Hosts []process.Host
+
 	// Settings are lines of zoo.cfg; they win over what else is here.
 	Settings map[string]string
 
@@ -77,12 +80,12 @@ func (c *Config) write(p *place, all []*place) error {
 	lines["dataDir"] = data
 	if all == nil {
 		lines["clientPort"] = strconv.Itoa(p.client.Number)
-		lines["clientPortAddress"] = process.Loopback
+		lines["clientPortAddress"] = p.host.Addr
 	} else {
 		lines["initLimit"] = "10"
 		lines["syncLimit"] = "4"
 		for _, q := range all {
-			lines["server."+strconv.Itoa(q.id)] = fmt.Sprintf("%s:%d:%d;%s", process.Loopback, q.quorum.Number, q.elect.Number, q.client.Addr())
+			lines["server."+strconv.Itoa(q.id)] = fmt.Sprintf("%s:%d:%d;%s", q.host.Addr, q.quorum.Number, q.elect.Number, q.client.Addr())
 		}
 		if err := os.WriteFile(filepath.Join(data, "myid"), []byte(strconv.Itoa(p.id)), 0o600); err != nil {
 			return err
@@ -159,7 +162,7 @@ func (t *TLS) write(p *place, lines map[string]string) error {
 	}
 	maps.Copy(lines, map[string]string{
 		"secureClientPort":        strconv.Itoa(p.secure.Number),
-		"secureClientPortAddress": process.Loopback,
+		"secureClientPortAddress": p.host.Addr,
 		"serverCnxnFactory":       "org.apache.zookeeper.server.NettyServerCnxnFactory",
 		"ssl.keyStore.location":   file,
 		"ssl.keyStore.type":       "PEM",

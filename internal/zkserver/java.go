@@ -35,7 +35,7 @@ func command(c *Config, p *place) (*exec.Cmd, error) {
 	args = append(args, c.JVM...)
 	args = append(args, "-cp", strings.Join(paths, string(filepath.ListSeparator)),
 		"org.apache.zookeeper.server.quorum.QuorumPeerMain", p.config())
-	cmd := exec.Command("java", args...)
+	cmd := p.host.Command("java", args...)
 	cmd.Dir = p.dir
 	return cmd, nil
 }

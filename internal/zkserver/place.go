@@ -11,6 +11,7 @@ import (
 // A place is what a server shares with no other.
 type place struct {
 	id     int // from 1; 0 for a standalone server
+	host   process.Host
 	dir    string
 	temp   bool // dir is to be removed
 	client process.Port
@@ -50,6 +51,7 @@ func (p *place) reserve(c *Config, reserve process.Reserver) error {
 		if *w, err = reserve(); err != nil {
 			return err
 		}
+		w.Host = p.host.Addr
 	}
 	return nil
 }

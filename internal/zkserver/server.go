@@ -69,7 +69,7 @@ func prepare(c *Config, n int, reserve process.Reserver) ([]*Server, error) {
 	var servers []*Server
 	var places []*place
 	for i := range max(n, 1) {
-		p := &place{}
+		p := &place{host: process.Of(c.Hosts, i)}
 		if n > 0 {
 			p.id = i + 1
 			places = append(places, p)
