@@ -30,6 +30,7 @@ type options struct {
 	seed    uint64
 	clients int
 	ttl     time.Duration
+	only    string         // the kind of fault that hits the store; "": all kinds
 	plant   string         // a bug for the clients to have; "": none
 	plan    []nemesis.Lane // nil: drawn from the seed
 	vigil   time.Duration  // the most that one holds a vigil; 0: three TTLs
@@ -64,11 +65,16 @@ func main() {
 }
 
 // play makes this process a member of a store or a client, if it was started as one,
-// and then does not return.
+// and then does not return. Otherwise it sees to it that it may do what it wants with
+// its network and its mounts, as far as that is possible.
 func play() {
 	cluster.ServeMember()
 	text, ok := os.LookupEnv(clientVariable)
 	if !ok {
+		if err := cluster.Enter(); err != nil {
+			fmt.Fprintln(os.Stderr, "faults:", err)
+			os.Exit(2)
+		}
 		return
 	}
 	var c client.Config
@@ -93,6 +99,7 @@ func parse(args []string) (options, error) {
 	f.Uint64Var(&o.seed, "seed", 0, "what faults happen; 0: another each time")
 	f.IntVar(&o.clients, "clients", 5, "how many client processes there are")
 	f.DurationVar(&o.ttl, "ttl", 0, "of the clients' sessions; 0: a short one that the store grants")
+	f.StringVar(&o.only, "only", "", "the one kind of fault that hits the store, as the lines name it; all by default")
 	f.StringVar(&o.plant, "plant", "", "give the clients a bug, and have the faults happen that show it: "+strings.Join(plant.Names(), ", "))
 	f.StringVar(&o.dir, "out", "", "a directory for journals, logs and pictures; by default a temporary one, which is kept if something was violated")
 	f.StringVar(&o.json, "json", "", "a file for a report of the run")
@@ -132,6 +139,9 @@ func parse(args []string) (options, error) {
 func (o options) replay() string {
 	command := fmt.Sprintf("go run ./faults -backend %s -minutes %.3g -seed %d -clients %d -ttl %v",
 		o.backend, o.length.Minutes(), o.seed, o.clients, o.ttl)
+	if o.only != "" {
+		command += fmt.Sprintf(" -only %q", o.only)
+	}
 	if o.plant != "" {
 		command += " -plant " + o.plant
 	}

@@ -165,7 +165,10 @@ func (s *stage) storm(ctx context.Context) error {
 		}
 	})
 	plan := s.plan
-	if plan == nil {
+	switch {
+	case plan == nil && s.only != "":
+		plan = nemesis.DrawOnly(nemesis.Kind(s.only), s.seed, s.traits, s.ttl, s.length)
+	case plan == nil:
 		plan = nemesis.Draw(s.seed, s.traits, s.ttl, s.length)
 	}
 	err := s.nemesis.Run(ctx, plan)

@@ -33,6 +33,13 @@ type Cluster interface {
 	Freeze(member int) error
 	Thaw(member int) error
 
+	// Cut drops what a member sends to another, in addition to what is cut already, and
+	// Heal ends all cuts and tells how many packets they have dropped. Deposed returns
+	// when a leader that is cut off has noticed it.
+	Cut(from, to int) error
+	Heal(ctx context.Context) (dropped int, err error)
+	Deposed(ctx context.Context, leader int) error
+
 	// Transfer has another member lead, in good order.
 	Transfer(ctx context.Context) error
 
@@ -65,6 +72,7 @@ type Traits struct {
 	Keep time.Duration // by how much longer than the TTL it may keep a session whose owner is gone
 
 	Replicated bool // it goes on without one member
+	Partitions bool // members can be cut off from one another
 	Transfers  bool // leadership can be handed over
 	Maintains  bool
 	Deletes    bool // an entry can be removed by hand
@@ -99,6 +107,7 @@ func TraitsOf(backend string) (Traits, error) {
 	if !ok {
 		return Traits{}, fmt.Errorf("there is no backend %q, but %v", backend, Backends())
 	}
+	k.traits.Partitions = k.traits.Replicated && Entered()
 	return k.traits, nil
 }
 

@@ -1,9 +1,18 @@
 // Package cluster runs the stores that are tortured: real servers, each a process
-// of its own on the loopback interface, with all that is done to them and all that
-// an operator may do to what is kept in them.
+// of its own, with all that is done to them and all that an operator may do to what
+// is kept in them.
 //
 //	etcd       three members, this program started again
 //	redis      a primary, a replica and three sentinels
 //	postgres   one server
 //	zk         an ensemble of three
+//
+// # Partitions
+//
+// Members are cut off from one another by packets that are dropped between network
+// namespaces, one for each member: see [Enter]. Proxies between the members would need
+// no rights, but could not tell who sends: the members of an etcd cluster have to agree
+// on one address for each, and all that a proxy sees of a connection is that address.
+// What drops packets by their sender and receiver gives all kinds of partitions, and for
+// all stores alike. Without the right to have namespaces there are no partitions.
 package cluster

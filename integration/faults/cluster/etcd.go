@@ -30,6 +30,7 @@ const (
 
 // An etcd is a cluster of three members.
 type etcd struct {
+	*network
 	members []*member
 	admin   *clientv3.Client // at all of them
 	single  []*clientv3.Client
@@ -45,8 +46,11 @@ func startEtcd(ctx context.Context, dir string, _ time.Duration) (_ Cluster, err
 			c.Close()
 		}
 	}()
+	if c.network, err = newNetwork(etcdMembers); err != nil {
+		return nil, err
+	}
 	for i := range etcdMembers {
-		m, err := newMember(dir, i+1)
+		m, err := newMember(dir, i+1, c.host(i))
 		if err != nil {
 			return nil, err
 		}
@@ -192,6 +196,19 @@ func (c *etcd) EndSession(ctx context.Context, identity string) error {
 	return fmt.Errorf("%s has no session", identity)
 }
 
+// Deposed returns when the member has no leader, not even itself.
+func (c *etcd) Deposed(ctx context.Context, i int) error {
+	return until(ctx, c.members[i].config.Name+" to have no leader", func(ctx context.Context) error {
+		switch status := c.statuses(ctx)[i]; {
+		case status == nil:
+			return errors.New("it does not answer")
+		case status.Leader != 0:
+			return fmt.Errorf("it follows %x in term %d", status.Leader, status.RaftTerm)
+		}
+		return nil
+	})
+}
+
 func (c *etcd) Recovered(ctx context.Context) error {
 	return until(ctx, "all members", func(ctx context.Context) error {
 		for _, m := range c.members {
@@ -260,4 +277,5 @@ func (c *etcd) Close() {
 		all.Go(m.close)
 	}
 	all.Wait()
+	c.network.close()
 }

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -61,12 +60,13 @@ func serveMember(text string) error {
 // A member is an etcd server as its parent sees it.
 type member struct {
 	*process.Child
+	host         process.Host
 	config       etcdConfig
 	client, peer process.Port
 }
 
-func newMember(dir string, number int) (*member, error) {
-	m := &member{config: etcdConfig{Name: fmt.Sprint("m", number)}}
+func newMember(dir string, number int, host process.Host) (*member, error) {
+	m := &member{host: host, config: etcdConfig{Name: fmt.Sprint("m", number)}}
 	m.config.Dir = filepath.Join(dir, m.config.Name)
 	m.Child = process.New("etcd", m.config.Dir, m.config.Dir+".log")
 	var err error
@@ -77,6 +77,7 @@ func newMember(dir string, number int) (*member, error) {
 		m.client.Free()
 		return nil, err
 	}
+	m.client.Host, m.peer.Host = host.Addr, host.Addr
 	m.config.Client, m.config.Peer = m.client.Addr(), m.peer.Addr()
 	return m, nil
 }
@@ -98,7 +99,7 @@ func (m *member) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command(self)
+	cmd := m.host.Command(self)
 	cmd.Env = append(os.Environ(), memberVariable+"="+string(text))
 	return m.Start(ctx, cmd, m.healthy)
 }

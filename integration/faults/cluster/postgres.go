@@ -18,7 +18,8 @@ const postgresDatabase = "postgres"
 
 // A postgres is one server, which a crash takes away until it is started again.
 type postgres struct {
-	server *pgserver.Server
+	*network // none
+	server   *pgserver.Server
 }
 
 func startPostgres(_ context.Context, dir string, _ time.Duration) (Cluster, error) {
@@ -26,7 +27,7 @@ func startPostgres(_ context.Context, dir string, _ time.Duration) (Cluster, err
 	if err != nil {
 		return nil, err
 	}
-	return &postgres{s}, nil
+	return &postgres{server: s}, nil
 }
 
 // URL leaves out what is for libpq.
@@ -44,6 +45,8 @@ func (c *postgres) Freeze(int) error                    { return c.server.Stop()
 func (c *postgres) Thaw(int) error                      { return c.server.Cont() }
 func (c *postgres) Log(int) string                      { return c.server.Log() }
 func (c *postgres) Close()                              { c.server.Close() }
+
+func (c *postgres) Deposed(context.Context, int) error { return ErrNone }
 
 // Transfer has the server shut down in good order, and start again.
 func (c *postgres) Transfer(context.Context) error {

@@ -13,6 +13,7 @@ import (
 )
 
 const (
+	redisServers   = 2
 	redisSentinels = 3
 	redisSpace     = "{fairlead}:"
 )
@@ -22,18 +23,24 @@ const (
 // the documentation of package session/redis recommends it.
 type redis struct {
 	*redisserver.Replicated
+	*network
 	all []*redisserver.Server
 }
 
 func startRedis(_ context.Context, dir string, _ time.Duration) (Cluster, error) {
-	r, err := redisserver.StartReplicated(redisserver.Config{Dir: dir, Settings: map[string]string{
+	n, err := newNetwork(redisServers + redisSentinels)
+	if err != nil {
+		return nil, err
+	}
+	r, err := redisserver.StartReplicated(redisserver.Config{Dir: dir, Hosts: n.all(redisServers + redisSentinels), Settings: map[string]string{
 		"min-replicas-to-write": "1",
 		"min-replicas-max-lag":  "2",
 	}}, redisSentinels)
 	if err != nil {
+		n.close()
 		return nil, err
 	}
-	return &redis{r, slices.Concat(r.Servers(), r.Sentinels())}, nil
+	return &redis{r, n, slices.Concat(r.Servers(), r.Sentinels())}, nil
 }
 
 func (c *redis) URL() string {
@@ -145,6 +152,22 @@ func (c *redis) Recovered(ctx context.Context) error {
 		}
 		return err
 	})
+}
+
+// Deposed returns when the server, cut off, takes no writes.
+func (c *redis) Deposed(ctx context.Context, i int) error {
+	return until(ctx, "the primary to have no replica", func(ctx context.Context) error {
+		info, err := c.all[i].Info(ctx, "replication")
+		if err == nil && (info["role"] != "master" || info["min_slaves_good_slaves"] != "0") {
+			err = fmt.Errorf("it is a %s with %q replicas", info["role"], info["min_slaves_good_slaves"])
+		}
+		return err
+	})
+}
+
+func (c *redis) Close() {
+	c.Replicated.Close()
+	c.network.close()
 }
 
 // Watchers counts the channels that somebody listens to.

@@ -9,6 +9,7 @@ import (
 	"path"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	gozk "github.com/go-zookeeper/zk"
@@ -26,22 +27,29 @@ const (
 // A zookeeper is an ensemble of three.
 type zookeeper struct {
 	*zkserver.Ensemble
+	*network
 	admin *gozk.Conn
 }
 
 func startZooKeeper(_ context.Context, dir string, _ time.Duration) (Cluster, error) {
+	n, err := newNetwork(zookeeperServers)
+	if err != nil {
+		return nil, err
+	}
 	e, err := zkserver.StartEnsemble(zookeeperServers, zkserver.Config{
-		Dir: dir, NoSync: true, Commands: []string{"wchs"},
+		Dir: dir, Hosts: n.all(zookeeperServers), NoSync: true, Commands: []string{"wchs"},
 		// It removes empty folders soon, so that one need not wait to see that nothing stays.
 		JVM: []string{"-Dznode.container.checkIntervalMs=500"},
 	})
 	if err != nil {
+		n.close()
 		return nil, err
 	}
-	c := &zookeeper{Ensemble: e}
+	c := &zookeeper{Ensemble: e, network: n}
 	c.admin, _, err = gozk.Connect(c.Addrs(), 30*time.Second, gozk.WithLogger(silent{}), gozk.WithLogInfo(false))
 	if err != nil {
 		e.Close()
+		n.close()
 		return nil, err
 	}
 	return c, nil
@@ -148,6 +156,19 @@ func (c *zookeeper) DeleteEntry(_ context.Context, _ string, e watch.Entry) erro
 	return c.admin.Delete(e.Key, -1)
 }
 
+// Deposed returns when the server serves nobody.
+func (c *zookeeper) Deposed(ctx context.Context, i int) error {
+	return until(ctx, "the leader to serve nobody", func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, askTimeout)
+		defer cancel()
+		answer, err := c.Servers()[i].Command(ctx, "srvr")
+		if err == nil && !strings.Contains(answer, "not currently serving requests") {
+			err = fmt.Errorf("it says %q", answer)
+		}
+		return err
+	})
+}
+
 // Recovered returns when one leads and all others follow.
 func (c *zookeeper) Recovered(ctx context.Context) error {
 	return until(ctx, "all servers", func(ctx context.Context) error {
@@ -236,4 +257,5 @@ func (c *zookeeper) children(node string) ([]string, error) {
 func (c *zookeeper) Close() {
 	c.admin.Close()
 	c.Ensemble.Close()
+	c.network.close()
 }

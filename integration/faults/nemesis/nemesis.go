@@ -93,6 +93,8 @@ func (n *Nemesis) strike(ctx context.Context, f Fault) error {
 	switch f.Kind {
 	case KillMember, KillLeader, PauseMember, FreezeMember, FreezeLeader, RestartAll:
 		return n.strikeMember(ctx, f)
+	case CutLeader, CutLeaderUp, CutLeaderDown, Ring:
+		return n.partition(ctx, f)
 	case MoveLeader, Maintain, EndSession, DeleteEntry:
 		return n.operate(ctx, f)
 	}

@@ -13,16 +13,20 @@ type Kind string
 
 // What is done to members and to what they keep.
 const (
-	KillMember   Kind = "kill a member"
-	KillLeader   Kind = "kill the leader"
-	PauseMember  Kind = "pause a member"
-	FreezeMember Kind = "freeze a member" // for longer than the TTL
-	FreezeLeader Kind = "freeze the leader"
-	MoveLeader   Kind = "move the leader"
-	RestartAll   Kind = "restart all, one by one"
-	Maintain     Kind = "maintain"
-	EndSession   Kind = "end a session"
-	DeleteEntry  Kind = "delete an entry"
+	KillMember    Kind = "kill a member"
+	KillLeader    Kind = "kill the leader"
+	PauseMember   Kind = "pause a member"
+	FreezeMember  Kind = "freeze a member" // for longer than the TTL
+	FreezeLeader  Kind = "freeze the leader"
+	CutLeader     Kind = "cut the leader off"        // from all others
+	CutLeaderUp   Kind = "cut what the leader sends" // one way
+	CutLeaderDown Kind = "cut what is sent to the leader"
+	Ring          Kind = "ring of majorities" // each member sees one, and none sees all
+	MoveLeader    Kind = "move the leader"
+	RestartAll    Kind = "restart all, one by one"
+	Maintain      Kind = "maintain"
+	EndSession    Kind = "end a session"
+	DeleteEntry   Kind = "delete an entry"
 )
 
 // What is done to clients.
@@ -71,6 +75,14 @@ func Draw(seed uint64, t cluster.Traits, ttl, length time.Duration) []Lane {
 	return plan
 }
 
+// DrawOnly is Draw with nothing else for the store than one kind of fault.
+func DrawOnly(kind Kind, seed uint64, t cluster.Traits, ttl, length time.Duration) []Lane {
+	deal := dealer{rand.New(rand.NewPCG(seed, 0)), ttl}
+	plan := Draw(seed, t, ttl, length)
+	plan[0] = deal.lane(kind, []Kind{kind}, serverPause(t, ttl), length)
+	return plan
+}
+
 // serverPause leaves the store time to recover. One that grants nothing for a TTL
 // after a failover would grant nothing at all with less.
 func serverPause(t cluster.Traits, ttl time.Duration) span {
@@ -89,6 +101,9 @@ func serverFaults(t cluster.Traits) []Kind {
 	kinds := []Kind{KillLeader, PauseMember, FreezeLeader, EndSession, EndSession}
 	if t.Replicated {
 		kinds = append(kinds, KillLeader, KillMember, FreezeMember, RestartAll)
+	}
+	if t.Partitions {
+		kinds = append(kinds, CutLeader, CutLeaderUp, CutLeaderDown, Ring)
 	}
 	if t.Transfers {
 		kinds = append(kinds, MoveLeader, MoveLeader)
@@ -141,7 +156,7 @@ func duration(k Kind, ttl time.Duration) span {
 	switch k {
 	case PauseMember, PauseClient:
 		return span{ttl / 20, ttl / 2}
-	case FreezeMember, FreezeLeader, FreezeClient, FreezeHolder:
+	case FreezeMember, FreezeLeader, FreezeClient, FreezeHolder, CutLeader, CutLeaderUp, CutLeaderDown, Ring:
 		return span{ttl * 5 / 4, ttl * 2}
 	case KillMember, KillLeader:
 		return span{ttl / 10, ttl}

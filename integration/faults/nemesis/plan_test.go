@@ -62,7 +62,8 @@ func TestStoreIsAskedForNothingThatItHasNot(t *testing.T) {
 	for _, lane := range Draw(1, cluster.Traits{}, ttl, 10*time.Minute) {
 		for _, f := range lane {
 			switch f.Kind {
-			case KillMember, FreezeMember, RestartAll, MoveLeader, Maintain, DeleteEntry:
+			case KillMember, FreezeMember, RestartAll, MoveLeader, Maintain, DeleteEntry,
+				CutLeader, CutLeaderUp, CutLeaderDown, Ring:
 				t.Fatalf("a store without traits gets %q", f.Kind)
 			}
 		}
