@@ -120,6 +120,9 @@ func (s *Server) SecureAddr() string {
 // Dir is where the server has its configuration, data and log.
 func (s *Server) Dir() string { return s.place.dir }
 
+// Pid is the id of the server's process, and 0 while it is dead.
+func (s *Server) Pid() int { return s.child.Pid() }
+
 // Log returns what the server wrote last, in all its lives: some kilobytes. Once
 // a temporary directory is gone there is nothing.
 func (s *Server) Log() string { return s.child.Log() }

@@ -29,6 +29,7 @@ const (
 	tick      = 20 * time.Millisecond
 	stalled   = 150 * time.Millisecond // without a tick: the process did not run
 	leakAfter = 5 * time.Second
+	openAgain = 100 * time.Millisecond
 )
 
 // A Config says who a client is and what it works on.
@@ -123,6 +124,7 @@ func (p *player) open(ctx context.Context) (err error) {
 			return err
 		}
 		fmt.Fprintln(os.Stderr, "open:", err)
+		sleep(ctx, openAgain)
 	}
 }
 

@@ -40,6 +40,14 @@ type Cluster interface {
 	Heal(ctx context.Context) (dropped int, err error)
 	Deposed(ctx context.Context, leader int) error
 
+	// Exhaust has the store run out of the space that it is allowed, and returns when it
+	// says so; Relieve makes room again. FillDisk leaves a member no space on its disk;
+	// FreeDisk makes room again, and starts a member that has died of it.
+	Exhaust(ctx context.Context) error
+	Relieve(ctx context.Context) error
+	FillDisk(ctx context.Context, member int) error
+	FreeDisk(ctx context.Context, member int) (died bool, err error)
+
 	// Transfer has another member lead, in good order.
 	Transfer(ctx context.Context) error
 
@@ -73,11 +81,25 @@ type Traits struct {
 
 	Replicated bool // it goes on without one member
 	Partitions bool // members can be cut off from one another
+	Quota      bool // it can run out of space that it is allowed
+	Disks      bool // its disks can be filled
 	Transfers  bool // leadership can be handed over
 	Maintains  bool
 	Deletes    bool // an entry can be removed by hand
 	Quiet      bool // after a restart or failover it grants nothing for a TTL
 }
+
+// unlimited is for stores that have no quota, and diskless for those that keep nothing
+// on a disk.
+type unlimited struct{}
+
+func (unlimited) Exhaust(context.Context) error { return ErrNone }
+func (unlimited) Relieve(context.Context) error { return ErrNone }
+
+type diskless struct{}
+
+func (diskless) FillDisk(context.Context, int) error         { return ErrNone }
+func (diskless) FreeDisk(context.Context, int) (bool, error) { return false, ErrNone }
 
 // ErrNone is why an operation is not possible with a store.
 var ErrNone = errors.New("this store has nothing of the kind")
@@ -89,13 +111,13 @@ type kind struct {
 
 var kinds = map[string]kind{
 	"etcd": {Traits{TTL: 3 * time.Second, Keep: 2 * time.Second,
-		Replicated: true, Transfers: true, Maintains: true, Deletes: true}, startEtcd},
+		Replicated: true, Quota: true, Disks: true, Transfers: true, Maintains: true, Deletes: true}, startEtcd},
 	"redis": {Traits{TTL: 3 * time.Second, Keep: 2 * time.Second, Quiet: true,
 		Replicated: true, Transfers: true, Maintains: true, Deletes: true}, startRedis},
 	"postgres": {Traits{TTL: 3 * time.Second, Keep: 2 * time.Second,
-		Transfers: true, Maintains: true, Deletes: true}, startPostgres},
+		Disks: true, Transfers: true, Maintains: true, Deletes: true}, startPostgres},
 	"zk": {Traits{TTL: 4 * time.Second, Keep: 4 * time.Second,
-		Replicated: true, Deletes: true}, startZooKeeper},
+		Replicated: true, Disks: true, Deletes: true}, startZooKeeper},
 }
 
 // Backends names the kinds of stores.
@@ -108,6 +130,7 @@ func TraitsOf(backend string) (Traits, error) {
 		return Traits{}, fmt.Errorf("there is no backend %q, but %v", backend, Backends())
 	}
 	k.traits.Partitions = k.traits.Replicated && Entered()
+	k.traits.Disks = k.traits.Disks && Entered()
 	return k.traits, nil
 }
 

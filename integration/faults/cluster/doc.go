@@ -15,4 +15,10 @@
 // on one address for each, and all that a proxy sees of a connection is that address.
 // What drops packets by their sender and receiver gives all kinds of partitions, and for
 // all stores alike. Without the right to have namespaces there are no partitions.
+//
+// # Space
+//
+// Members that keep something on a disk have small ones of their own, in memory, which
+// are filled up; a Redis keeps nothing there. etcd also has a quota, which somebody else
+// uses up. Either needs no more than what an operator who looks away can do.
 package cluster

@@ -154,22 +154,14 @@ func (c *etcd) Transfer(ctx context.Context) error {
 	return err
 }
 
-// Maintain compacts everything up to now, so that watches that lag behind break,
-// and defragments one member after the other, which then does not answer.
+// Maintain compacts everything up to now, so that watches that lag behind break, and
+// defragments.
 func (c *etcd) Maintain(ctx context.Context) error {
 	r, err := c.admin.Get(ctx, etcdPrefix)
 	if err != nil {
 		return err
 	}
-	if _, err := c.admin.Compact(ctx, r.Header.Revision, clientv3.WithCompactPhysical()); err != nil {
-		return err
-	}
-	for i, one := range c.single {
-		if _, err := one.Defragment(ctx, c.members[i].config.Client); err != nil {
-			return err
-		}
-	}
-	return nil
+	return c.defragment(ctx, r.Header.Revision)
 }
 
 // EndSession revokes the lease that the session hangs on.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/server/v3/embed"
+	"go.etcd.io/etcd/server/v3/storage/wal"
 
 	"github.com/fairlead-go/fairlead/internal/process"
 )
@@ -19,6 +20,14 @@ import (
 // memberVariable, when set, makes this program a member of an etcd cluster: its
 // value is the member's etcdConfig in JSON.
 const memberVariable = "FAIRLEAD_FAULTS_ETCD"
+
+// What a member may take: the database, the disk, and a file of its log, of which there
+// are some.
+const (
+	etcdQuota   = 32 << 20
+	etcdDisk    = 128 << 20
+	etcdSegment = 1 << 20
+)
 
 type etcdConfig struct {
 	Name, Dir    string
@@ -50,6 +59,9 @@ func serveMember(text string) error {
 	cfg.AdvertiseClientUrls, cfg.AdvertisePeerUrls = cfg.ListenClientUrls, cfg.ListenPeerUrls
 	cfg.UnsafeNoFsync = true // a killed process loses nothing that it has written
 	cfg.LogLevel = "error"
+	cfg.QuotaBackendBytes = etcdQuota
+	cfg.AutoCompactionMode, cfg.AutoCompactionRetention = embed.CompactorModePeriodic, "30s" // the history would fill it
+	wal.SegmentSizeBytes = etcdSegment
 	e, err := embed.StartEtcd(cfg)
 	if err != nil {
 		return err
@@ -60,6 +72,7 @@ func serveMember(text string) error {
 // A member is an etcd server as its parent sees it.
 type member struct {
 	*process.Child
+	disk         *disk
 	host         process.Host
 	config       etcdConfig
 	client, peer process.Port
@@ -68,8 +81,11 @@ type member struct {
 func newMember(dir string, number int, host process.Host) (*member, error) {
 	m := &member{host: host, config: etcdConfig{Name: fmt.Sprint("m", number)}}
 	m.config.Dir = filepath.Join(dir, m.config.Name)
-	m.Child = process.New("etcd", m.config.Dir, m.config.Dir+".log")
 	var err error
+	if m.disk, err = newDisk(m.config.Dir, etcdDisk); err != nil {
+		return nil, err
+	}
+	m.Child = process.New("etcd", m.config.Dir, m.config.Dir+".log")
 	if m.client, err = process.Reserve(); err != nil {
 		return nil, err
 	}
@@ -122,6 +138,7 @@ func (m *member) healthy(ctx context.Context) bool {
 
 func (m *member) close() {
 	m.End()
+	m.disk.close()
 	m.client.Free()
 	m.peer.Free()
 }

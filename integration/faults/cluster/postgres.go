@@ -14,20 +14,33 @@ import (
 	"github.com/fairlead-go/fairlead/watch"
 )
 
-const postgresDatabase = "postgres"
+const (
+	postgresDatabase = "postgres"
+	postgresDisk     = 192 << 20
+	postgresSegment  = 16 << 20 // a file of its log
+)
 
 // A postgres is one server, which a crash takes away until it is started again.
 type postgres struct {
 	*network // none
-	server   *pgserver.Server
+	unlimited
+	disk   *disk
+	server *pgserver.Server
 }
 
 func startPostgres(_ context.Context, dir string, _ time.Duration) (Cluster, error) {
-	s, err := pgserver.Start(pgserver.Config{Dir: filepath.Join(dir, "postgres"), NoSync: true})
+	dir = filepath.Join(dir, "postgres")
+	d, err := newDisk(dir, postgresDisk)
 	if err != nil {
 		return nil, err
 	}
-	return &postgres{server: s}, nil
+	s, err := pgserver.Start(pgserver.Config{Dir: dir, NoSync: true, Settings: map[string]string{
+		"wal_keep_size": "0", "min_wal_size": "32MB", "max_wal_size": "48MB",
+	}})
+	if err != nil {
+		return nil, err
+	}
+	return &postgres{server: s, disk: d}, nil
 }
 
 // URL leaves out what is for libpq.
@@ -44,9 +57,35 @@ func (c *postgres) Restart(context.Context, int) error  { return c.server.Restar
 func (c *postgres) Freeze(int) error                    { return c.server.Stop() }
 func (c *postgres) Thaw(int) error                      { return c.server.Cont() }
 func (c *postgres) Log(int) string                      { return c.server.Log() }
-func (c *postgres) Close()                              { c.server.Close() }
+
+func (c *postgres) Close() {
+	c.server.Close()
+	c.disk.close()
+}
 
 func (c *postgres) Deposed(context.Context, int) error { return ErrNone }
+
+// FillDisk also has the server use up the files that it has ready for its log. What needs
+// another one then ends all its processes, and they cannot recover.
+func (c *postgres) FillDisk(ctx context.Context, _ int) error {
+	if err := c.disk.fill(ctx); err != nil {
+		return err
+	}
+	for range 2 * postgresDisk / postgresSegment {
+		err := c.server.Exec(ctx, postgresDatabase, `SELECT pg_logical_emit_message(false, 'faults', ''), pg_switch_wal()`)
+		if err != nil {
+			break
+		}
+	}
+	if log := c.server.Log(); !strings.Contains(log, "No space left on device") {
+		return fmt.Errorf("the disk is full, and the server says nothing of it:\n%s", log)
+	}
+	return nil
+}
+
+func (c *postgres) FreeDisk(ctx context.Context, _ int) (died bool, err error) {
+	return c.disk.free(ctx, c, 0, c.server.Pid)
+}
 
 // Transfer has the server shut down in good order, and start again.
 func (c *postgres) Transfer(context.Context) error {

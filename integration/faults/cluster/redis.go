@@ -24,6 +24,8 @@ const (
 type redis struct {
 	*redisserver.Replicated
 	*network
+	unlimited
+	diskless
 	all []*redisserver.Server
 }
 
@@ -40,7 +42,7 @@ func startRedis(_ context.Context, dir string, _ time.Duration) (Cluster, error)
 		n.close()
 		return nil, err
 	}
-	return &redis{r, n, slices.Concat(r.Servers(), r.Sentinels())}, nil
+	return &redis{Replicated: r, network: n, all: slices.Concat(r.Servers(), r.Sentinels())}, nil
 }
 
 func (c *redis) URL() string {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -21,6 +22,7 @@ import (
 
 const (
 	zookeeperServers = 3
+	zookeeperDisk    = 48 << 20
 	zookeeperRoot    = "/faults"
 )
 
@@ -28,10 +30,20 @@ const (
 type zookeeper struct {
 	*zkserver.Ensemble
 	*network
+	unlimited
+	disks []*disk
 	admin *gozk.Conn
 }
 
 func startZooKeeper(_ context.Context, dir string, _ time.Duration) (Cluster, error) {
+	var disks []*disk
+	for i := range zookeeperServers {
+		d, err := newDisk(filepath.Join(dir, fmt.Sprint("server", i+1)), zookeeperDisk)
+		if err != nil {
+			return nil, err
+		}
+		disks = append(disks, d)
+	}
 	n, err := newNetwork(zookeeperServers)
 	if err != nil {
 		return nil, err
@@ -39,13 +51,13 @@ func startZooKeeper(_ context.Context, dir string, _ time.Duration) (Cluster, er
 	e, err := zkserver.StartEnsemble(zookeeperServers, zkserver.Config{
 		Dir: dir, Hosts: n.all(zookeeperServers), NoSync: true, Commands: []string{"wchs"},
 		// It removes empty folders soon, so that one need not wait to see that nothing stays.
-		JVM: []string{"-Dznode.container.checkIntervalMs=500"},
+		JVM: []string{"-Dznode.container.checkIntervalMs=500", "-Dzookeeper.preAllocSize=256"},
 	})
 	if err != nil {
 		n.close()
 		return nil, err
 	}
-	c := &zookeeper{Ensemble: e, network: n}
+	c := &zookeeper{Ensemble: e, network: n, disks: disks}
 	c.admin, _, err = gozk.Connect(c.Addrs(), 30*time.Second, gozk.WithLogger(silent{}), gozk.WithLogInfo(false))
 	if err != nil {
 		e.Close()
@@ -92,6 +104,12 @@ func (c *zookeeper) Thaw(i int) error                         { return c.Servers
 func (c *zookeeper) Log(i int) string                         { return c.Servers()[i].Log() }
 func (c *zookeeper) Transfer(context.Context) error           { return ErrNone }
 func (c *zookeeper) Maintain(context.Context) error           { return ErrNone }
+
+func (c *zookeeper) FillDisk(ctx context.Context, i int) error { return c.disks[i].fill(ctx) }
+
+func (c *zookeeper) FreeDisk(ctx context.Context, i int) (died bool, err error) {
+	return c.disks[i].free(ctx, c, i, c.Servers()[i].Pid)
+}
 
 // EndSession closes the session that has the record of that identity.
 func (c *zookeeper) EndSession(ctx context.Context, identity string) error {
@@ -258,4 +276,7 @@ func (c *zookeeper) Close() {
 	c.admin.Close()
 	c.Ensemble.Close()
 	c.network.close()
+	for _, d := range c.disks {
+		d.close()
+	}
 }

@@ -78,6 +78,8 @@ type Strike struct {
 	Leader bool   `json:"leader,omitempty"` // the member led
 	Moved  bool   `json:"moved,omitempty"`  // it handed that over in good order
 
+	Full bool `json:"full,omitempty"` // the store, or the member, had no space left
+
 	Client int    `json:"client"`           // who was hit, -1 for nobody
 	Life   string `json:"life,omitempty"`   // and which life of it
 	Death  bool   `json:"death,omitempty"`  // the client died

@@ -95,6 +95,8 @@ func (n *Nemesis) strike(ctx context.Context, f Fault) error {
 		return n.strikeMember(ctx, f)
 	case CutLeader, CutLeaderUp, CutLeaderDown, Ring:
 		return n.partition(ctx, f)
+	case Exhaust, FillLeader, FillMember:
+		return n.starve(ctx, f)
 	case MoveLeader, Maintain, EndSession, DeleteEntry:
 		return n.operate(ctx, f)
 	}

@@ -22,6 +22,9 @@ const (
 	CutLeaderUp   Kind = "cut what the leader sends" // one way
 	CutLeaderDown Kind = "cut what is sent to the leader"
 	Ring          Kind = "ring of majorities" // each member sees one, and none sees all
+	Exhaust       Kind = "exhaust the quota"
+	FillLeader    Kind = "fill the leader's disk"
+	FillMember    Kind = "fill a member's disk"
 	MoveLeader    Kind = "move the leader"
 	RestartAll    Kind = "restart all, one by one"
 	Maintain      Kind = "maintain"
@@ -105,6 +108,15 @@ func serverFaults(t cluster.Traits) []Kind {
 	if t.Partitions {
 		kinds = append(kinds, CutLeader, CutLeaderUp, CutLeaderDown, Ring)
 	}
+	if t.Quota {
+		kinds = append(kinds, Exhaust)
+	}
+	if t.Disks {
+		kinds = append(kinds, FillLeader)
+	}
+	if t.Disks && t.Replicated {
+		kinds = append(kinds, FillMember)
+	}
 	if t.Transfers {
 		kinds = append(kinds, MoveLeader, MoveLeader)
 	}
@@ -156,7 +168,8 @@ func duration(k Kind, ttl time.Duration) span {
 	switch k {
 	case PauseMember, PauseClient:
 		return span{ttl / 20, ttl / 2}
-	case FreezeMember, FreezeLeader, FreezeClient, FreezeHolder, CutLeader, CutLeaderUp, CutLeaderDown, Ring:
+	case FreezeMember, FreezeLeader, FreezeClient, FreezeHolder, CutLeader, CutLeaderUp, CutLeaderDown, Ring,
+		FillLeader, FillMember:
 		return span{ttl * 5 / 4, ttl * 2}
 	case KillMember, KillLeader:
 		return span{ttl / 10, ttl}
@@ -164,6 +177,8 @@ func duration(k Kind, ttl time.Duration) span {
 		return span{ttl / 10, ttl / 2}
 	case RestartAll:
 		return span{ttl / 10, ttl / 5} // of each
+	case Exhaust:
+		return span{ttl / 2, ttl * 2}
 	case Isolate, CutUp, CutDown, CutOne:
 		return span{ttl / 4, ttl * 2}
 	case Slow, Lossy:
