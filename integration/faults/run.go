@@ -132,7 +132,7 @@ func (s *stage) open(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	s.nemesis = &nemesis.Nemesis{Cluster: s.cluster, Cast: s.cast, Tell: func(f journal.Strike) { s.tell("%s", f.Text) }}
+	s.nemesis = &nemesis.Nemesis{Cluster: s.cluster, Cast: s.cast, TTL: s.ttl, Tell: func(f journal.Strike) { s.tell("%s", f.Text) }}
 	return nil
 }
 

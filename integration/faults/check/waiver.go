@@ -3,6 +3,8 @@ package check
 import (
 	"strings"
 	"time"
+
+	"github.com/fairlead-go/fairlead/integration/faults/journal"
 )
 
 // starved tells whether a call failed because the store had no space left, and said so.
@@ -17,4 +19,14 @@ func (c *Case) starved(t *Try) bool {
 		}
 	}
 	return false
+}
+
+// voided tells whether a step of the store's clock may have ended the session that a
+// hold hangs on, without the holder's knowing. It knows when it is to renew the next
+// time, and at the latest when the TTL is over: what it says to hold after that has
+// been renewed since, and the promise is as good as ever.
+func (c *Case) voided(t *Try, s *journal.Strike) bool {
+	end := t.Ended()
+	return s.Clock > 0 && t.Called < s.Done && t.Returned <= s.Done+int64(inFlight) &&
+		end > s.From && end <= s.Done+int64(c.TTL+awake)
 }

@@ -2,6 +2,7 @@ package check
 
 import (
 	"testing"
+	"time"
 
 	"github.com/fairlead-go/fairlead/integration/faults/journal"
 )
@@ -25,6 +26,34 @@ func TestOnlyAStoreWithoutSpaceMayRefuseForWantOfIt(t *testing.T) {
 			id := s.plays("c2.1", turn{asked: 700, token: 20})
 			s.note("c2.1", journal.Event{At: ms(710), Kind: journal.Failed, ID: id, Error: tc.error})
 			if found := s.violated(t)["errors"]; (len(found) == 0) != tc.legal {
+				t.Errorf("found %v", found)
+			}
+		})
+	}
+}
+
+// What a step of the store's clock forward waives is that a holder stops before its
+// successor starts, for a TTL. Nothing else.
+func TestStepOfTheClockVoidsOneGuaranteeForATTL(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		clock  time.Duration
+		ending int64 // of the hold that the step has ended
+		token  uint64
+		legal  bool
+	}{
+		"forward":                     {time.Second, 900, 21, true},
+		"back":                        {-time.Second, 900, 21, false},
+		"forward, and long ago":       {time.Second, 4500, 21, false},
+		"forward, and an older token": {time.Second, 900, 19, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := peaceful(t)
+			s.Strikes = append(s.Strikes, journal.Strike{Client: -1, Clock: tc.clock, From: ms(720), Done: ms(721), To: ms(721)})
+			s.plays("c2.1", turn{asked: 700, granted: 710, releasing: tc.ending, released: tc.ending + 2, token: 20})
+			s.plays("c3.1", turn{asked: 715, granted: tc.ending - 50, releasing: tc.ending + 50, released: tc.ending + 52, token: tc.token})
+			if found := s.violated(t); (len(found) == 0) != tc.legal {
 				t.Errorf("found %v", found)
 			}
 		})

@@ -48,6 +48,12 @@ type Cluster interface {
 	FillDisk(ctx context.Context, member int) error
 	FreeDisk(ctx context.Context, member int) (died bool, err error)
 
+	// SetClock has a member's wall clock be ahead of the true time, or behind it, and
+	// returns when the member says so. Settled returns when no session is to last longer
+	// than a TTL, by the clock as it is: one that was renewed before a step back is.
+	SetClock(ctx context.Context, member int, ahead time.Duration) error
+	Settled(ctx context.Context) error
+
 	// Transfer has another member lead, in good order.
 	Transfer(ctx context.Context) error
 
@@ -83,6 +89,7 @@ type Traits struct {
 	Partitions bool // members can be cut off from one another
 	Quota      bool // it can run out of space that it is allowed
 	Disks      bool // its disks can be filled
+	Clock      bool // it looks at the wall clock, which can be set
 	Transfers  bool // leadership can be handed over
 	Maintains  bool
 	Deletes    bool // an entry can be removed by hand
@@ -113,9 +120,9 @@ var kinds = map[string]kind{
 	"etcd": {Traits{TTL: 3 * time.Second, Keep: 2 * time.Second,
 		Replicated: true, Quota: true, Disks: true, Transfers: true, Maintains: true, Deletes: true}, startEtcd},
 	"redis": {Traits{TTL: 3 * time.Second, Keep: 2 * time.Second, Quiet: true,
-		Replicated: true, Transfers: true, Maintains: true, Deletes: true}, startRedis},
+		Replicated: true, Clock: true, Transfers: true, Maintains: true, Deletes: true}, startRedis},
 	"postgres": {Traits{TTL: 3 * time.Second, Keep: 2 * time.Second,
-		Disks: true, Transfers: true, Maintains: true, Deletes: true}, startPostgres},
+		Disks: true, Clock: true, Transfers: true, Maintains: true, Deletes: true}, startPostgres},
 	"zk": {Traits{TTL: 4 * time.Second, Keep: 4 * time.Second,
 		Replicated: true, Disks: true, Deletes: true}, startZooKeeper},
 }
@@ -130,6 +137,7 @@ func TraitsOf(backend string) (Traits, error) {
 		return Traits{}, fmt.Errorf("there is no backend %q, but %v", backend, Backends())
 	}
 	k.traits.Partitions = k.traits.Replicated && Entered()
+	k.traits.Clock = k.traits.Clock && steps
 	k.traits.Disks = k.traits.Disks && Entered()
 	return k.traits, nil
 }

@@ -21,4 +21,11 @@
 // Members that keep something on a disk have small ones of their own, in memory, which
 // are filled up; a Redis keeps nothing there. etcd also has a quota, which somebody else
 // uses up. Either needs no more than what an operator who looks away can do.
+//
+// # Clocks
+//
+// Redis and PostgreSQL end sessions by the wall clock. Their servers are given another
+// by a shim of a few lines between them and the system; libfaketime, which does the same
+// and more, ends in a recursion with the allocator that Redis has. etcd and ZooKeeper
+// count by the monotonic clock, and nothing of theirs depends on another.
 package cluster

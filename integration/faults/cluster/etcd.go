@@ -31,6 +31,7 @@ const (
 // An etcd is a cluster of three members.
 type etcd struct {
 	*network
+	timeless
 	members []*member
 	admin   *clientv3.Client // at all of them
 	single  []*clientv3.Client

@@ -25,7 +25,7 @@ const memberVariable = "FAIRLEAD_FAULTS_ETCD"
 // are some.
 const (
 	etcdQuota   = 32 << 20
-	etcdDisk    = 128 << 20
+	etcdDisk    = 256 << 20
 	etcdSegment = 1 << 20
 )
 

@@ -25,22 +25,27 @@ type postgres struct {
 	*network // none
 	unlimited
 	disk   *disk
+	clocks *clocks
 	server *pgserver.Server
 }
 
 func startPostgres(_ context.Context, dir string, _ time.Duration) (Cluster, error) {
 	dir = filepath.Join(dir, "postgres")
+	clocks, err := newClocks(dir+"-clock", 1)
+	if err != nil {
+		return nil, err
+	}
 	d, err := newDisk(dir, postgresDisk)
 	if err != nil {
 		return nil, err
 	}
-	s, err := pgserver.Start(pgserver.Config{Dir: dir, NoSync: true, Settings: map[string]string{
+	s, err := pgserver.Start(pgserver.Config{Dir: dir, Through: clocks.through(0), NoSync: true, Settings: map[string]string{
 		"wal_keep_size": "0", "min_wal_size": "32MB", "max_wal_size": "48MB",
 	}})
 	if err != nil {
 		return nil, err
 	}
-	return &postgres{server: s, disk: d}, nil
+	return &postgres{server: s, disk: d, clocks: clocks}, nil
 }
 
 // URL leaves out what is for libpq.
@@ -61,6 +66,25 @@ func (c *postgres) Log(int) string                      { return c.server.Log() 
 func (c *postgres) Close() {
 	c.server.Close()
 	c.disk.close()
+	c.clocks.close()
+}
+
+func (c *postgres) SetClock(ctx context.Context, i int, ahead time.Duration) error {
+	return c.clocks.step(ctx, i, ahead, func(ctx context.Context) (at time.Time, err error) {
+		err = c.query(ctx, &at, `SELECT clock_timestamp()`)
+		return at, err
+	})
+}
+
+func (c *postgres) Settled(ctx context.Context) error {
+	return until(ctx, "sessions to last no longer than a TTL", func(ctx context.Context) error {
+		var n int
+		err := c.query(ctx, &n, `SELECT count(*) FROM fairlead.session WHERE expires_at > clock_timestamp() + ttl * interval '1 millisecond'`)
+		if err == nil && n > 0 {
+			err = fmt.Errorf("%d are to last longer", n)
+		}
+		return err
+	})
 }
 
 func (c *postgres) Deposed(context.Context, int) error { return ErrNone }
@@ -141,11 +165,11 @@ func (c *postgres) Leftovers(ctx context.Context) ([]string, error) {
 	return left, nil
 }
 
-// query asks for a number.
-func (c *postgres) query(ctx context.Context, n *int, sql string) error {
+// query asks for one value.
+func (c *postgres) query(ctx context.Context, value any, sql string) error {
 	conn, err := pgx.Connect(ctx, c.server.AdminURL(postgresDatabase))
 	if err != nil {
 		return err
 	}
-	return errors.Join(conn.QueryRow(ctx, sql).Scan(n), conn.Close(ctx))
+	return errors.Join(conn.QueryRow(ctx, sql).Scan(value), conn.Close(ctx))
 }

@@ -26,15 +26,25 @@ type redis struct {
 	*network
 	unlimited
 	diskless
-	all []*redisserver.Server
+	clocks *clocks // of the servers that have data
+	ttl    time.Duration
+	all    []*redisserver.Server
 }
 
-func startRedis(_ context.Context, dir string, _ time.Duration) (Cluster, error) {
+func startRedis(_ context.Context, dir string, ttl time.Duration) (Cluster, error) {
+	clocks, err := newClocks(dir, redisServers)
+	if err != nil {
+		return nil, err
+	}
 	n, err := newNetwork(redisServers + redisSentinels)
 	if err != nil {
 		return nil, err
 	}
-	r, err := redisserver.StartReplicated(redisserver.Config{Dir: dir, Hosts: n.all(redisServers + redisSentinels), Settings: map[string]string{
+	hosts := n.all(redisServers + redisSentinels)
+	for i := range redisServers {
+		hosts[i].Through = slices.Concat(hosts[i].Through, clocks.through(i))
+	}
+	r, err := redisserver.StartReplicated(redisserver.Config{Dir: dir, Hosts: hosts, Settings: map[string]string{
 		"min-replicas-to-write": "1",
 		"min-replicas-max-lag":  "2",
 	}}, redisSentinels)
@@ -42,7 +52,7 @@ func startRedis(_ context.Context, dir string, _ time.Duration) (Cluster, error)
 		n.close()
 		return nil, err
 	}
-	return &redis{Replicated: r, network: n, all: slices.Concat(r.Servers(), r.Sentinels())}, nil
+	return &redis{Replicated: r, network: n, clocks: clocks, ttl: ttl, all: slices.Concat(r.Servers(), r.Sentinels())}, nil
 }
 
 func (c *redis) URL() string {
@@ -170,6 +180,39 @@ func (c *redis) Deposed(ctx context.Context, i int) error {
 func (c *redis) Close() {
 	c.Replicated.Close()
 	c.network.close()
+	c.clocks.close()
+}
+
+func (c *redis) SetClock(ctx context.Context, i int, ahead time.Duration) error {
+	return c.clocks.step(ctx, i, ahead, func(ctx context.Context) (time.Time, error) {
+		answer, err := c.all[i].Do(ctx, "TIME")
+		if err != nil {
+			return time.Time{}, err
+		}
+		parts, _ := answer.([]any)
+		var seconds, micros int64
+		if _, err := fmt.Sscan(strings.Trim(fmt.Sprint(parts), "[]"), &seconds, &micros); err != nil {
+			return time.Time{}, fmt.Errorf("the time is %v: %w", answer, err)
+		}
+		return time.UnixMicro(seconds*1e6 + micros), nil
+	})
+}
+
+func (c *redis) Settled(ctx context.Context) error {
+	return until(ctx, "sessions to last no longer than a TTL", func(ctx context.Context) error {
+		keys, err := c.keys(ctx, "s:*")
+		for _, key := range keys {
+			if err != nil {
+				return err
+			}
+			var left any
+			left, err = c.do(ctx, "PTTL", key)
+			if ms, ok := left.(int64); ok && time.Duration(ms)*time.Millisecond > c.ttl {
+				return fmt.Errorf("%s is to last %d ms", key, ms)
+			}
+		}
+		return err
+	})
 }
 
 // Watchers counts the channels that somebody listens to.

@@ -30,6 +30,7 @@ const (
 type zookeeper struct {
 	*zkserver.Ensemble
 	*network
+	timeless
 	unlimited
 	disks []*disk
 	admin *gozk.Conn

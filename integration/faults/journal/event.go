@@ -80,6 +80,9 @@ type Strike struct {
 
 	Full bool `json:"full,omitempty"` // the store, or the member, had no space left
 
+	// Clock is by how far the member's clock was stepped, forward if it is positive.
+	Clock time.Duration `json:"clock,omitempty"`
+
 	Client int    `json:"client"`           // who was hit, -1 for nobody
 	Life   string `json:"life,omitempty"`   // and which life of it
 	Death  bool   `json:"death,omitempty"`  // the client died

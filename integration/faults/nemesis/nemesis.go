@@ -40,6 +40,7 @@ type Cast interface {
 type Nemesis struct {
 	Cluster cluster.Cluster
 	Cast    Cast
+	TTL     time.Duration
 	Tell    func(journal.Strike) // called when a fault has been done
 
 	mu      sync.Mutex
@@ -95,6 +96,8 @@ func (n *Nemesis) strike(ctx context.Context, f Fault) error {
 		return n.strikeMember(ctx, f)
 	case CutLeader, CutLeaderUp, CutLeaderDown, Ring:
 		return n.partition(ctx, f)
+	case ClockAhead, ClockFarAhead, ClockBack, ClockFarBack:
+		return n.setClock(ctx, f)
 	case Exhaust, FillLeader, FillMember:
 		return n.starve(ctx, f)
 	case MoveLeader, Maintain, EndSession, DeleteEntry:

@@ -25,6 +25,10 @@ const (
 	Exhaust       Kind = "exhaust the quota"
 	FillLeader    Kind = "fill the leader's disk"
 	FillMember    Kind = "fill a member's disk"
+	ClockAhead    Kind = "set the clock ahead" // by less than the TTL
+	ClockFarAhead Kind = "set the clock far ahead"
+	ClockBack     Kind = "set the clock back"
+	ClockFarBack  Kind = "set the clock far back"
 	MoveLeader    Kind = "move the leader"
 	RestartAll    Kind = "restart all, one by one"
 	Maintain      Kind = "maintain"
@@ -108,6 +112,9 @@ func serverFaults(t cluster.Traits) []Kind {
 	if t.Partitions {
 		kinds = append(kinds, CutLeader, CutLeaderUp, CutLeaderDown, Ring)
 	}
+	if t.Clock {
+		kinds = append(kinds, ClockAhead, ClockFarAhead, ClockBack, ClockFarBack)
+	}
 	if t.Quota {
 		kinds = append(kinds, Exhaust)
 	}
@@ -177,7 +184,7 @@ func duration(k Kind, ttl time.Duration) span {
 		return span{ttl / 10, ttl / 2}
 	case RestartAll:
 		return span{ttl / 10, ttl / 5} // of each
-	case Exhaust:
+	case Exhaust, ClockAhead, ClockFarAhead, ClockBack, ClockFarBack:
 		return span{ttl / 2, ttl * 2}
 	case Isolate, CutUp, CutDown, CutOne:
 		return span{ttl / 4, ttl * 2}

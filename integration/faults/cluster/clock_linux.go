@@ -1,0 +1,4 @@
+package cluster
+
+// steps tells that the clocks of servers can be stepped.
+const steps = true
