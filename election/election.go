@@ -88,11 +88,11 @@ func (t *Term) Proclaim(ctx context.Context, value string) error { return t.Upda
 func (t *Term) Resign(ctx context.Context) error { return t.Release(ctx) }
 
 // Leader returns who leads now, as the store sees it. The error Is
-// session.ErrNoLeader when nobody does. It blocks until the store answers, or
-// ctx ends.
+// session.ErrNoLeader when nobody does, also where the name is a semaphore's. It
+// blocks until the store answers, or ctx ends.
 func (e *Election) Leader(ctx context.Context) (Leader, error) {
 	first, ok, err := watch.First(ctx, e.s, e.name)
-	if err == nil && !ok {
+	if err == nil && (!ok || first.Mode == driver.Permit) {
 		err = session.ErrNoLeader
 	}
 	if err != nil {
@@ -122,7 +122,7 @@ func (e *Election) Observe(ctx context.Context) iter.Seq2[Leader, error] {
 				return
 			}
 			var now Leader
-			if len(q.Entries) > 0 {
+			if len(q.Entries) > 0 && q.Entries[0].Mode != driver.Permit {
 				now = e.leader(ctx, q.Entries[0])
 			}
 			if !first && now == last {

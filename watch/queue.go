@@ -35,6 +35,14 @@ type Entry struct {
 	Key      string        // the entry's own name in the store
 	Since    time.Time     // when it joined, by its owner's clock: for display only; zero for entries of other libraries
 	TTLLeft  time.Duration // of the owner's lease, when it was read; 0 when unknown
+
+	// WaitsFor are the tokens of those entries that a waiter waits for now: the one
+	// right ahead for a lock; the nearest writer ahead for a reader; for permits, all
+	// holders where the waiter is the first, else the nearest waiter ahead. It is
+	// empty for a holder, and for one whose turn can never come, who is about to
+	// learn that: its permits are more than the limit, or the name is in use for
+	// something else.
+	WaitsFor []uint64
 }
 
 // Queue yields the present state of a queue, empty or not, and then the state
@@ -78,6 +86,22 @@ func List(ctx context.Context, s *session.Session, prefix string) ([]Snapshot, e
 		snaps = append(snaps, snapshot(ctx, s.Store(), q))
 	}
 	return snaps, nil
+}
+
+// Read returns the present state of a queue, empty or not. It blocks until the
+// store answers, and ends otherwise with ctx's error, with ErrClosed, or with an
+// error that trying again cannot heal.
+func Read(ctx context.Context, s *session.Session, name string) (Snapshot, error) {
+	err := driver.CheckName(name)
+	var q driver.Queue
+	if err == nil {
+		q, err = ask(ctx, s, func(ctx context.Context) (driver.Queue, error) { return s.Store().Read(ctx, name, 0) })
+	}
+	if err != nil {
+		return Snapshot{Name: name}, &session.Error{Op: "read", Name: name, Err: err}
+	}
+	q.Name = name
+	return snapshot(ctx, s.Store(), q), nil
 }
 
 // First returns the first entry of a queue, and false when there is none. It
@@ -203,15 +227,19 @@ func spaced(ctx context.Context) backoff.BackOff {
 // snapshot tells holders from waiters, by the rule that every entry follows.
 func snapshot(ctx context.Context, store driver.Store, q driver.Queue) Snapshot {
 	snap := Snapshot{Name: q.Name, Limit: q.Limit.N}
-	has := turns(q)
+	has, waitsFor := standing(q)
 	for i, e := range q.Entries {
 		if i == 0 {
 			snap.Kind = e.Kind
 		}
-		if !has[i] {
-			snap.Waiters = append(snap.Waiters, entry(ctx, store, e))
+		shown := entry(ctx, store, e)
+		for _, j := range waitsFor[i] {
+			shown.WaitsFor = append(shown.WaitsFor, q.Entries[j].Token)
+		}
+		if has[i] {
+			snap.Holders = append(snap.Holders, shown)
 		} else {
-			snap.Holders = append(snap.Holders, entry(ctx, store, e))
+			snap.Waiters = append(snap.Waiters, shown)
 		}
 	}
 	return snap

@@ -112,24 +112,47 @@ func Permit(v driver.View) (driver.Obstacles, error) {
 	return one(v.Ahead[ahead.waiting]), nil
 }
 
-// turns tells for each entry of a queue whether its turn has come, as the rules
-// do.
-func turns(q driver.Queue) []bool {
-	has := make([]bool, len(q.Entries))
-	permits := tally{waiting: -1}
-	writer := false
+// standing is what the rules say of each entry of a queue, in one pass: whether its
+// turn has come, and the indexes of the entries that it waits for otherwise. An
+// entry whose turn can never come has neither.
+func standing(q driver.Queue) (has []bool, waitsFor [][]int) {
+	has, waitsFor = make([]bool, len(q.Entries)), make([][]int, len(q.Entries))
+	ahead := tally{waiting: -1}
+	nearest := -1 // that is no reader's
+	permits := func(i int) bool { return q.Entries[i].Mode == driver.Permit }
 	for i, e := range q.Entries {
+		blocker := ahead.waiting
+		fits := ahead.add(e, q.Limit)
 		switch {
-		case e.Mode == driver.Permit:
-			has[i] = permits.add(e, q.Limit)
-		case IsShared(e):
-			has[i] = !writer
-		default:
-			has[i] = i == 0
-			writer = true
+		case permits(i) && !permits(0):
+		case permits(i) && fits:
+			has[i] = true
+		case permits(i) && permitOf(e).weight > q.Limit.N:
+		case permits(i) && blocker < 0:
+			waitsFor[i] = upTo(i)
+		case permits(i):
+			waitsFor[i] = []int{blocker}
+		case IsShared(e) && nearest < 0, i == 0:
+			has[i] = true
+		case IsShared(e) && !permits(nearest):
+			waitsFor[i] = []int{nearest}
+		case !IsShared(e) && !permits(i-1):
+			waitsFor[i] = []int{i - 1}
+		}
+		if !IsShared(e) {
+			nearest = i
 		}
 	}
-	return has
+	return has, waitsFor
+}
+
+// upTo returns the numbers from 0 up to, and without, n.
+func upTo(n int) []int {
+	numbers := make([]int, n)
+	for i := range numbers {
+		numbers[i] = i
+	}
+	return numbers
 }
 
 // A tally is what the entries of a queue of permits come to.

@@ -29,6 +29,12 @@ type Options struct {
 	// MaxWait bounds the wait for a turn alone, also in Do and Run, where a
 	// timeout on ctx would end the work too. 0: only ctx bounds it.
 	MaxWait time.Duration
+
+	// Queued is called, if not nil, when the turn has not come at once and the wait
+	// begins, with the token of the entry that waits; and again, with another, when
+	// the entry was lost with its lease and the call has joined anew. It must return
+	// promptly.
+	Queued func(token uint64)
 }
 
 // Copy returns a copy, with nil replaced by the defaults.
@@ -42,7 +48,7 @@ func (o *Options) Copy() *Options {
 
 // Claim returns the claim with these options.
 func (o *Options) Claim(c Claim) Claim {
-	c.Note, c.MaxWait = o.Note, o.MaxWait
+	c.Note, c.MaxWait, c.Queued = o.Note, o.MaxWait, o.Queued
 	return c
 }
 
@@ -56,6 +62,7 @@ type Claim struct {
 	Note    string        // shown to operators, at most 256 bytes
 	Limit   int64         // of the queue, for permits
 	MaxWait time.Duration // bounds the wait; 0: only ctx does
+	Queued  func(uint64)  // told when the wait begins; see Options
 	Try     bool          // do not queue: fail with ErrHeld unless the turn comes at once
 
 	// Stamp, if not "", replaces Value once a turn has come, unless it came with
@@ -158,7 +165,8 @@ func (t *turn) take(ctx context.Context) (*session.Grant, error) {
 // wait follows the rule from one obstacle to the next until there is none.
 func (t *turn) wait(ctx context.Context, p *session.Place) (*session.Grant, error) {
 	first := p.View()
-	for atOnce := !first.Followed && !first.Limit.Stamp; ; atOnce = false {
+	atOnce := !first.Followed && !first.Limit.Stamp
+	for waiting := false; ; waiting = true {
 		on, err := t.ask(p.View())
 		switch {
 		case ctx.Err() != nil:
@@ -167,10 +175,13 @@ func (t *turn) wait(ctx context.Context, p *session.Place) (*session.Grant, erro
 			return nil, err
 		case !blocked(on):
 			g, err := p.Grant(t.holding)
-			if err == nil && !atOnce && t.claim.Stamp != "" {
+			if err == nil && (waiting || !atOnce) && t.claim.Stamp != "" {
 				g.Stamp(t.claim.Stamp)
 			}
 			return g, err
+		}
+		if !waiting && t.claim.Queued != nil {
+			t.claim.Queued(first.Me.Token)
 		}
 		t.link(on.Entries)
 		if err := p.Await(ctx, on); err != nil {
