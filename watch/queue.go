@@ -92,15 +92,44 @@ func List(ctx context.Context, s *session.Session, prefix string) ([]Snapshot, e
 // store answers, and ends otherwise with ctx's error, with ErrClosed, or with an
 // error that trying again cannot heal.
 func Read(ctx context.Context, s *session.Session, name string) (Snapshot, error) {
+	q, err := read(ctx, s, name)
+	if err != nil {
+		return Snapshot{Name: name}, err
+	}
+	return snapshot(ctx, s.Store(), q), nil
+}
+
+func read(ctx context.Context, s *session.Session, name string) (driver.Queue, error) {
 	err := driver.CheckName(name)
 	var q driver.Queue
 	if err == nil {
 		q, err = ask(ctx, s, func(ctx context.Context) (driver.Queue, error) { return s.Store().Read(ctx, name, 0) })
 	}
 	if err != nil {
-		return Snapshot{Name: name}, &session.Error{Op: "read", Name: name, Err: err}
+		return q, &session.Error{Op: "read", Name: name, Err: err}
 	}
 	q.Name = name
+	return q, nil
+}
+
+// maxAsked bounds the leases that Inspect asks for: a request each.
+const maxAsked = 16
+
+// Inspect is Read, and says more of the first holders: where the store does not tell
+// along with entries how long their owners' leases have left, it is asked.
+func Inspect(ctx context.Context, s *session.Session, name string) (Snapshot, error) {
+	q, err := read(ctx, s, name)
+	if err != nil {
+		return Snapshot{Name: name}, err
+	}
+	if r, ok := s.Store().(driver.Remainer); ok {
+		has, _ := standing(q)
+		for i := range min(len(q.Entries), maxAsked) {
+			if e := &q.Entries[i]; has[i] && e.TTLLeft == 0 {
+				e.TTLLeft, _ = r.Remaining(ctx, *e) // shown without when it cannot be told
+			}
+		}
+	}
 	return snapshot(ctx, s.Store(), q), nil
 }
 

@@ -47,6 +47,14 @@ type Store interface {
 	Close() error
 }
 
+// A Remainer is a Store that can be asked how long an owner's lease has left, where
+// it does not tell along with the entry, as that costs a request.
+type Remainer interface {
+	// Remaining returns what the lease of the owner of e has left, and 0 when
+	// nobody knows it.
+	Remaining(ctx context.Context, e Entry) (time.Duration, error)
+}
+
 // A Lease is what a session's entries hang on. Its methods are safe for
 // concurrent use.
 type Lease interface {

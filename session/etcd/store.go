@@ -345,7 +345,7 @@ func (s *store) remaining(ctx context.Context, queues []driver.Queue) error {
 				continue
 			}
 			var err error
-			if left, err = s.left(ctx, first.Lease); err != nil {
+			if left, err = s.Remaining(ctx, *first); err != nil {
 				return ctx.Err()
 			}
 			known[first.Lease] = left
@@ -355,8 +355,9 @@ func (s *store) remaining(ctx context.Context, queues []driver.Queue) error {
 	return nil
 }
 
-func (s *store) left(ctx context.Context, lease string) (time.Duration, error) {
-	id, err := parseLease(lease)
+// Remaining implements [driver.Remainer].
+func (s *store) Remaining(ctx context.Context, e driver.Entry) (time.Duration, error) {
+	id, err := parseLease(e.Lease)
 	if err != nil {
 		return 0, err
 	}
