@@ -31,6 +31,8 @@ accident.
 
 Exit status: 0 if everything held, 1 if a guarantee was violated, 125 if the demo
 could not be played to its end.`,
+		Example: `  fairlead demo
+  fairlead demo --store etcd://127.0.0.1:2379   # on a server of one's own`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -32,7 +32,8 @@ CMD is run as by "fairlead lock". SIGTERM, SIGINT, SIGHUP and SIGQUIT go to CMD;
 fairlead resigns when CMD has ended, and exits.
 
 ` + statusHelp + `.`,
-		Example: `  fairlead elect billing/leader --value "$(hostname):8080" -- ./serve --port 8080`,
+		Example:           `  fairlead elect billing/leader --value "$(hostname):8080" -- ./serve --port 8080`,
+		ValidArgsFunction: store.completeNames("election"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := e.parse(cmd, args); err != nil {
 				return err

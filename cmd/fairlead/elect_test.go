@@ -32,7 +32,7 @@ func TestElectRunsTheCommandWhileLeading(t *testing.T) {
 func TestElectRunsTheCommandAgain(t *testing.T) {
 	p := start(t, "elect", "again", "--ttl", "2s", "--", "sh", "-c",
 		`trap 'echo asked; exit 0' TERM; echo "$FAIRLEAD_TOKEN $FAIRLEAD_KEY"; while :; do sleep 0.05; done`)
-	token, key := term(t, p.line())
+	token, key := termIn(t, p.line())
 	etcd, err := clientv3.New(clientv3.Config{Endpoints: []string{strings.Replace(store, "etcd", "http", 1)}})
 	if err != nil {
 		t.Fatal(err)
@@ -42,7 +42,7 @@ func TestElectRunsTheCommandAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.expect("asked")
-	if next, _ := term(t, p.line()); next <= token {
+	if next, _ := termIn(t, p.line()); next <= token {
 		t.Errorf("the second term has token %d, after %d", next, token)
 	}
 	p.signal(syscall.SIGTERM)
@@ -50,7 +50,7 @@ func TestElectRunsTheCommandAgain(t *testing.T) {
 	p.end(0)
 }
 
-func term(t *testing.T, line string) (token uint64, key string) {
+func termIn(t *testing.T, line string) (token uint64, key string) {
 	t.Helper()
 	number, key, _ := strings.Cut(line, " ")
 	token, err := strconv.ParseUint(number, 10, 64)

@@ -49,6 +49,7 @@ when the lock cannot be had at once.`,
   fairlead lock billing/nightly --nonblock --min-hold 1m -- ./bill.sh   # from cron on many machines
   fairlead lock catalog --shared -- ./report.sh    # any number at a time, but never
   fairlead lock catalog -- ./rebuild.sh            # while this runs`,
+		ValidArgsFunction: store.completeNames(anyKind),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := h.parse(cmd, args); err != nil {
 				return err

@@ -5,6 +5,7 @@
 //	fairlead lock billing/nightly -- bill.sh   one at a time, first come, first served
 //	fairlead sem render --limit 4 -- draw.sh   at most four at a time
 //	fairlead elect billing/leader -- serve     one at a time, and another when that one fails
+//	fairlead show billing/nightly              who holds it, since when, and who waits
 //	fairlead demo                              what it does when processes die and freeze
 //
 // `fairlead help COMMAND` has the details.

@@ -26,9 +26,12 @@ It can be done while locks are in use, by several at a time, and again: where
 nothing is to be done, nothing happens. It needs the user who owns the schema or, the
 first time, one who may create it. A session does the same by itself when it is
 opened, where its user may: for those who run as a user with fewer rights, and with
-?migrate=never, this command is the way.`,
-		Example: `  fairlead migrate --store 'postgres://owner@db.example/prod?password-file=/run/secrets/owner'`,
-		Args:    cobra.NoArgs,
+?migrate=never, this command is the way.
+
+Exit status: 0 when the schema is up to date, 125 when it could not be made.`,
+		Example: `  fairlead migrate --store 'postgres://owner@db.example/prod?password-file=/run/secrets/owner'
+  fairlead migrate --store 'postgres://owner@db.example/prod?namespace=locks'   # in a schema of another name`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 			defer stop()

@@ -45,6 +45,7 @@ permits: see --kill-after.
 when the permits cannot be had at once.`,
 		Example: `  fairlead semaphore reports/render --limit 4 -- ./render.sh              # four at a time
   fairlead sem reports/render --limit 4 --weight 3 -- ./render.sh --all   # beside one other`,
+		ValidArgsFunction: store.completeNames("semaphore"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := h.parse(cmd, args); err != nil {
 				return err

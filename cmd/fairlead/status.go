@@ -1,5 +1,7 @@
 package main
 
+import "syscall"
+
 // Exit statuses of lock, semaphore and elect, beside those of the command that they run and
 // 126 and 127 for one that cannot be run.
 const (
@@ -9,9 +11,18 @@ const (
 	statusFailure  = 125 // fairlead's own failure, wrong usage included
 )
 
+// Those of ls, show, watch, leader and top.
+const (
+	statusNoLeader = 1                          // leader: nobody leads
+	statusPipe     = 128 + int(syscall.SIGPIPE) // whoever read what we print has gone
+)
+
 const statusHelp = `Exit status: that of CMD (128+n when signal n ended it), 126 or 127 when CMD
 cannot be run, 123 when the lease was lost and CMD was ended for it, 125 when
 fairlead itself failed, 128+n when signal n came before CMD ran`
+
+const lookStatusHelp = `Exit status: 0 when it could be shown, 125 when fairlead failed, 128+n when
+signal n ended it`
 
 // An exitError ends the program with a status. Without err it says nothing.
 type exitError struct {

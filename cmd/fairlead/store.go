@@ -47,8 +47,12 @@ $`+storeVariable+", or the password into a file named by ?password-file=")
 
 func (f *storeFlags) storeURL() string { return cmp.Or(f.url, os.Getenv(storeVariable), defaultStore) }
 
-// open opens a session at the store.
+// open opens a session at the store, whose trouble goes to standard error.
 func (f *storeFlags) open(ctx context.Context, identity string) (*session.Session, error) {
+	return f.openLogging(ctx, identity, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
+}
+
+func (f *storeFlags) openLogging(ctx context.Context, identity string, logger *slog.Logger) (*session.Session, error) {
 	if f.ttl < 0 || f.connectTimeout <= 0 {
 		return nil, fmt.Errorf("--ttl %v must not be negative, and --connect-timeout %v must be positive", f.ttl, f.connectTimeout)
 	}
@@ -57,7 +61,7 @@ func (f *storeFlags) open(ctx context.Context, identity string) (*session.Sessio
 	s, err := session.Open(limited, f.storeURL(), &session.Options{
 		TTL:      f.ttl,
 		Identity: identity,
-		Logger:   slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Logger:   logger,
 	})
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 		return nil, fmt.Errorf("%w (tried for %v; no server yet? \"fairlead dev\" starts one to develop against)", err, f.connectTimeout)

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os/exec"
 	"strings"
 	"testing"
@@ -65,6 +66,18 @@ func TestEveryKindOfStoreServesTheCommands(t *testing.T) {
 				if err != nil || strings.TrimSpace(out) != "held" {
 					t.Errorf("fairlead %s: %v\n%s", strings.Join(args, " "), err, out)
 				}
+			}
+			for look, parts := range map[string][]string{
+				"ls stores/":         {"stores/look  election", "HELD AT MOST"},
+				"show stores/look":   {"stores/look: election, 1 holder, nobody waits", "at work", "here"},
+				"leader stores/look": {"here", "TOKEN"},
+			} {
+				command := fmt.Sprintf("exec %s %s --store '%s'", binary, look, url)
+				out, err := fairlead(t, "elect", "--store", url, "--value", "here", "--note", "at work", "stores/look", "--", "sh", "-c", command)
+				if err != nil {
+					t.Errorf("fairlead %s: %v", look, err)
+				}
+				contains(t, out, parts...)
 			}
 		})
 	}

@@ -15,7 +15,10 @@ func newVersion() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print what this build is made of",
-		Args:  cobra.NoArgs,
+		Long: `Print the version of fairlead, with the commit where it is known, and those of Go
+and of the client library for etcd, each on a line.`,
+		Example: `  fairlead version`,
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			info, ok := debug.ReadBuildInfo()
 			if !ok {

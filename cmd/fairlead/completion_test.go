@@ -1,0 +1,83 @@
+//go:build unix
+
+package main
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fairlead-go/fairlead/mutex"
+	"github.com/fairlead-go/fairlead/watch"
+)
+
+// offered returns what a shell is offered after a command line, without descriptions.
+func offered(t *testing.T, args ...string) (names []string) {
+	t.Helper()
+	for line := range strings.Lines(start(t, append([]string{"__complete"}, args...)...).end(0)) {
+		if name, _, _ := strings.Cut(strings.TrimSpace(line), "\t"); !strings.HasPrefix(name, ":") {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func TestShellsCompleteNamesInUse(t *testing.T) {
+	s := open(t, store)
+	for _, name := range []string{"tab/plain", "tab/日本", "tab/$(reboot)", "tab/a b", "tab/`x`", "tab/a;b", "tab/a'b", "-tab"} {
+		if _, err := mutex.New(s, name).Lock(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hold(t, "elect", "tab/led")
+	for _, c := range []struct {
+		args []string
+		want []string
+	}{
+		{[]string{"show", "tab/"}, []string{"tab/led", "tab/plain", "tab/日本"}},
+		{[]string{"watch", "tab/p"}, []string{"tab/plain"}},
+		{[]string{"top", "tab/p"}, []string{"tab/plain"}},
+		{[]string{"ls", "tab/p"}, []string{"tab/plain"}},
+		{[]string{"lock", "tab/p"}, []string{"tab/plain"}},
+		{[]string{"leader", "tab/"}, []string{"tab/led"}},
+		{[]string{"elect", "tab/"}, []string{"tab/led"}},
+		{[]string{"semaphore", "tab/"}, nil},
+		{[]string{"show", "tab/plain", "tab/"}, nil},
+		{[]string{"show", "-o", ""}, []string{"json", "table"}},
+		{[]string{"lea"}, []string{"leader"}},
+	} {
+		if got := offered(t, c.args...); !slices.Equal(got, c.want) {
+			t.Errorf("after %q a shell offers %q, want %q", c.args, got, c.want)
+		}
+	}
+}
+
+func TestCompletionIsSilentWithoutAStore(t *testing.T) {
+	p := start(t, "FAIRLEAD_STORE=etcd://127.0.0.1:1", "__complete", "show", "tab/")
+	if out := p.end(0); out != ":4\n" {
+		t.Errorf("it prints %q", out)
+	}
+	if said := strings.TrimSpace(p.stderr.String()); said != "Completion ended with directive: ShellCompDirectiveNoFileComp" {
+		t.Errorf("it says %q", said) // which the shells' scripts discard
+	}
+}
+
+func TestCompletionTellsWhatNamesAre(t *testing.T) {
+	got := completions([]watch.Snapshot{
+		{Name: "a", Kind: "mutex", Holders: []watch.Entry{{}}, Waiters: []watch.Entry{{}, {}}},
+		{Name: "b", Kind: "x\x1b[2J\tx", Holders: []watch.Entry{{}}},
+		{Name: "c\u202e", Kind: "mutex"},
+	}, anyKind)
+	want := []cobra.Completion{"a\tmutex, 1 holder, 2 waiters", "b\t" + `x\x1b[2J\tx` + ", 1 holder, nobody waits"}
+	if !slices.Equal(got, want) {
+		t.Errorf("names are completed as %q, want %q", got, want)
+	}
+}
+
+func TestEveryShellGetsItsScript(t *testing.T) {
+	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
+		contains(t, start(t, "completion", shell).end(0), "fairlead")
+	}
+}
