@@ -13,6 +13,7 @@ import (
 	"github.com/fairlead-go/fairlead/cmd/fairlead/internal/child"
 	"github.com/fairlead-go/fairlead/session"
 	"github.com/fairlead-go/fairlead/session/driver"
+	"github.com/fairlead-go/fairlead/watch"
 )
 
 // A task is the command to run under a grant, as lock, semaphore and elect have it.
@@ -21,6 +22,7 @@ type task struct {
 	args      []string // the command
 	path      string   // where it is
 	note      string
+	quiet     bool
 	killAfter time.Duration
 }
 
@@ -30,6 +32,7 @@ func (t *task) register(cmd *cobra.Command) {
 		"when the lease cannot be renewed, send CMD SIGTERM this long before\n"+
 			"the deadline, at which it gets SIGKILL (default a fifth of the TTL)")
 	cmd.Flags().StringVar(&t.note, "note", "", "what this is for, shown to operators (default the name of CMD)")
+	cmd.Flags().BoolVarP(&t.quiet, "quiet", "q", false, "do not say on standard error how the wait stands when it takes longer than a second")
 }
 
 // parse takes NAME -- CMD [ARG...] and finds the command, before anything is
@@ -64,6 +67,17 @@ func (t *task) settle(cmd *cobra.Command, ttl time.Duration) error {
 			"choose a smaller one or a larger --ttl", t.killAfter, ttl)
 	}
 	return nil
+}
+
+// options are those of the wait, whose progress is told until end is called.
+func (t *task) options(s *session.Session) (opts *watch.Options, end func()) {
+	opts = &watch.Options{Note: t.note}
+	if t.quiet {
+		return opts, func() {}
+	}
+	p := newProgress(s, t.name)
+	opts.Queued = p.queued
+	return opts, p.end
 }
 
 // run runs the command under the grant.

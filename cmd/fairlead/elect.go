@@ -29,7 +29,8 @@ CMD is ended, fairlead stands again, and runs CMD again once it leads again.
 When CMD ends by itself, fairlead resigns and exits with its status.
 
 CMD is run as by "fairlead lock". SIGTERM, SIGINT, SIGHUP and SIGQUIT go to CMD;
-fairlead resigns when CMD has ended, and exits.
+fairlead resigns when CMD has ended, and exits. A long wait is told as by "fairlead
+lock"; "fairlead leader" says who leads.
 
 ` + statusHelp + `.`,
 		Example:           `  fairlead elect billing/leader --value "$(hostname):8080" -- ./serve --port 8080`,
@@ -74,9 +75,12 @@ var errEnded = errors.New("the lease could not be renewed in time and the comman
 func (e *electCommand) campaign(s *session.Session, d *desk) error {
 	ctx, stop := context.WithCancel(d.ctx)
 	defer stop()
+	opts, end := e.options(s)
+	defer end()
 	finished := false
 	var result error // when finished
 	lead := func(ctx context.Context) error {
+		end()
 		term, _ := election.TermFrom(ctx)
 		outcome, err := e.task.run(term.Grant, d)
 		if err == nil && outcome.Lost {
@@ -88,7 +92,7 @@ func (e *electCommand) campaign(s *session.Session, d *desk) error {
 		stop() // even if the term is lost in this very moment
 		return nil
 	}
-	el := election.NewWith(s, e.name, &election.Options{Note: e.note})
+	el := election.NewWith(s, e.name, opts)
 	for {
 		err := el.Run(ctx, e.value, lead)
 		if finished {

@@ -76,7 +76,10 @@ func (h *holdCommand) run(cmd *cobra.Command) error {
 }
 
 func (h *holdCommand) acquire(ctx context.Context, s *session.Session) (*session.Grant, error) {
-	wait, try := h.acquirers(s, h.name, &watch.Options{Note: h.note, MaxWait: h.timeout})
+	opts, end := h.options(s)
+	defer end()
+	opts.MaxWait = h.timeout
+	wait, try := h.acquirers(s, h.name, opts)
 	if !h.nonblock {
 		return wait(ctx)
 	}

@@ -32,6 +32,9 @@ It is held by one at a time, or with --shared by any number that also say
 --shared. Who comes first has its turn first, shared or not: one that says
 --shared waits for those ahead that do not, whether they hold or wait.
 
+When the wait takes longer than a second, a line on standard error says at which
+place in the queue it is and who holds the lock; --quiet leaves that out.
+
 CMD is run directly, not by a shell, in a process group of its own. It gets
 standard input and the signals that fairlead gets, and in its environment
 FAIRLEAD_NAME, FAIRLEAD_TOKEN (the fencing token: larger for each holder, so that

@@ -33,7 +33,8 @@ behind it that want few.
 The limit is the semaphore's: while somebody holds permits or waits for them, all
 have to give the same one. A name is a semaphore's or a lock's, not both.
 
-CMD is run as by "fairlead lock", and has the same variables in its environment.
+CMD is run as by "fairlead lock", and has the same variables in its environment; a
+long wait is told in the same way.
 Tokens tell who asked first. A permit with a smaller token than another may still
 be held, so what CMD writes to must not refuse it for that.
 

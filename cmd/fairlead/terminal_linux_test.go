@@ -146,3 +146,21 @@ func TestTopAtATerminal(t *testing.T) {
 	p.expect(alternate + "l")
 	p.end(128 + 2)
 }
+
+func TestProgressIsOneLineOnATerminal(t *testing.T) {
+	s := open(t, store)
+	g, err := mutex.New(s, "terminal/wait").Lock(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := atTerminal(t, "lock", "terminal/wait", "--", "echo", "done")
+	p.expect("\rfairlead: waiting for \"terminal/wait\": number 1 of 1")
+	if err := g.Release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	text := p.expect("done")
+	if before, _, _ := strings.Cut(text, "done"); strings.Contains(before, "\n") || !strings.HasSuffix(before, " \r") {
+		t.Errorf("the line is not cleared: %q", text)
+	}
+	p.end(0)
+}
