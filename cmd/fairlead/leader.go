@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -52,7 +53,7 @@ the fencing token of its term. With --follow, print a line now and for each chan
 
 func printLeader(out io.Writer, name string, l election.Leader, form output) error {
 	if form == outputJSON {
-		return view.Write(out, view.LeadershipOf(name, l, now()), true)
+		return view.Write(out, view.LeadershipOf(name, l, time.Now()), true)
 	}
 	return printLines(out, view.LeaderTable(l).Lines(terminalWidth()))
 }
@@ -63,9 +64,9 @@ func followLeader(ctx context.Context, out io.Writer, e *election.Election, name
 			return err
 		}
 		if form == outputJSON {
-			err = view.Write(out, view.LeadershipOf(name, l, now()), false)
+			err = view.Write(out, view.LeadershipOf(name, l, time.Now()), false)
 		} else {
-			err = printLines(out, []string{view.LeaderLine(l, now())})
+			err = printLines(out, []string{view.LeaderLine(l, time.Now())})
 		}
 		if err != nil {
 			return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -54,11 +55,11 @@ func list(ctx context.Context, out io.Writer, store *storeFlags, s *session.Sess
 	if form == outputJSON {
 		all := make([]view.Queue, 0, len(queues)) // [] and not null
 		for _, q := range queues {
-			all = append(all, view.QueueOf(q, now()))
+			all = append(all, view.QueueOf(q, time.Now()))
 		}
 		return view.Write(out, all, true)
 	}
-	return printLines(out, view.List(queues, now()).Lines(terminalWidth()))
+	return printLines(out, view.List(queues, time.Now()).Lines(terminalWidth()))
 }
 
 func printLines(out io.Writer, lines []string) error {

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -93,6 +92,3 @@ func terminalWidth() int {
 	}
 	return width
 }
-
-// now is when something was seen, for display.
-func now() time.Time { return time.Now() }

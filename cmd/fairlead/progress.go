@@ -81,7 +81,7 @@ func (p *progress) tell(ctx context.Context, token uint64) {
 		}
 		q, err := watch.Read(ctx, p.s, p.name)
 		if err == nil && ctx.Err() == nil {
-			if line, waits := view.Waiting(q, token, now()); waits {
+			if line, waits := view.Waiting(q, token, time.Now()); waits {
 				p.show("fairlead: " + line)
 			}
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -64,7 +65,7 @@ func show(ctx context.Context, out io.Writer, store *storeFlags, s *session.Sess
 		return err
 	}
 	if form == outputJSON {
-		return view.Write(out, view.QueueOf(q, now()), true)
+		return view.Write(out, view.QueueOf(q, time.Now()), true)
 	}
-	return printLines(out, view.Show(q, now(), terminalWidth(), most))
+	return printLines(out, view.Show(q, time.Now(), terminalWidth(), most))
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -52,9 +53,9 @@ func follow(ctx context.Context, out io.Writer, s *session.Session, name string,
 			return err
 		}
 		if form == outputJSON {
-			err = view.Write(out, view.QueueOf(q, now()), false)
+			err = view.Write(out, view.QueueOf(q, time.Now()), false)
 		} else {
-			err = printLines(out, view.Changes(last, q, now()))
+			err = printLines(out, view.Changes(last, q, time.Now()))
 		}
 		if err != nil {
 			return err

@@ -13,65 +13,66 @@ import (
 // the time at which it was seen. From the state before the first, which has no
 // Name, all that is there is told.
 func Changes(from, to watch.Snapshot, now time.Time) []string {
-	before := map[uint64]standing{}
-	for _, e := range from.Holders {
-		before[e.Token] = standing{e, true}
-	}
-	for _, e := range from.Waiters {
-		before[e.Token] = standing{e, false}
-	}
-	after := map[uint64]bool{}
-	for _, entries := range [][]watch.Entry{to.Holders, to.Waiters} {
-		for _, e := range entries {
-			after[e.Token] = true
-		}
-	}
-	var lines []string
-	tell := func(verb, what string) {
-		lines = append(lines, fmt.Sprintf("%s  %-7s  %s", now.Local().Format(time.TimeOnly), verb, what))
-	}
-	for _, entries := range [][]watch.Entry{from.Holders, from.Waiters} {
-		for _, e := range entries {
-			if !after[e.Token] {
-				tell("left", describe(e)+ifElse(before[e.Token].holds, ", held", ", waited"))
-			}
-		}
-	}
+	t := &telling{at: now.Local().Format(time.TimeOnly)}
+	before, after := standings(from), standings(to)
+	t.departures(from.Holders, after, ", held")
+	t.departures(from.Waiters, after, ", waited")
 	if from.Limit > 0 && to.Limit > 0 && from.Limit != to.Limit {
-		tell("limit", fmt.Sprintf("%d permits, %d before", to.Limit, from.Limit))
+		t.tell("limit", fmt.Sprintf("%d permits, %d before", to.Limit, from.Limit))
 	}
-	for _, e := range to.Holders {
-		switch was, known := before[e.Token]; {
-		case !known || !was.holds:
-			tell("holds", describe(e))
-		case was.entry.Mode != e.Mode || was.entry.Value != e.Value:
-			tell("changed", describe(e))
-		}
+	t.standing(to.Holders, before, "holds")
+	t.standing(to.Waiters, before, "waits")
+	if empty := len(after) == 0; empty && (from.Name == "" || len(t.lines) > 0) {
+		t.tell("free", Text(to.Name))
 	}
-	for _, e := range to.Waiters {
-		if was, known := before[e.Token]; !known || was.holds {
-			tell("waits", describe(e))
-		} else if was.entry.Value != e.Value {
-			tell("changed", describe(e))
-		}
-	}
-	if empty := len(to.Holders)+len(to.Waiters) == 0; empty && (from.Name == "" || len(lines) > 0) {
-		tell("free", Text(to.Name))
-	}
-	return lines
+	return t.lines
 }
 
-// standing is how an entry stood.
+// A standing is an entry, and whether it holds.
 type standing struct {
-	entry watch.Entry
-	holds bool
+	watch.Entry
+	verb string // "holds" or "waits"
 }
 
-func ifElse(yes bool, a, b string) string {
-	if yes {
-		return a
+// standings returns how each entry of a queue stands, by its token.
+func standings(q watch.Snapshot) map[uint64]standing {
+	all := map[uint64]standing{}
+	for _, e := range q.Holders {
+		all[e.Token] = standing{e, "holds"}
 	}
-	return b
+	for _, e := range q.Waiters {
+		all[e.Token] = standing{e, "waits"}
+	}
+	return all
+}
+
+// telling is what is told of changes seen at one time.
+type telling struct {
+	at    string
+	lines []string
+}
+
+func (t *telling) tell(verb, what string) {
+	t.lines = append(t.lines, fmt.Sprintf("%s  %-7s  %s", t.at, verb, what))
+}
+
+func (t *telling) departures(entries []watch.Entry, after map[uint64]standing, was string) {
+	for _, e := range entries {
+		if _, there := after[e.Token]; !there {
+			t.tell("left", describe(e)+was)
+		}
+	}
+}
+
+func (t *telling) standing(entries []watch.Entry, before map[uint64]standing, verb string) {
+	for _, e := range entries {
+		switch was := before[e.Token]; {
+		case was.verb != verb:
+			t.tell(verb, describe(e))
+		case was.Mode != e.Mode || was.Value != e.Value:
+			t.tell("changed", describe(e))
+		}
+	}
 }
 
 // describe says in a line whose an entry is and what it says.
@@ -100,15 +101,14 @@ func Waiting(q watch.Snapshot, token uint64, now time.Time) (string, bool) {
 			continue
 		}
 		line := fmt.Sprintf("waiting for %s: number %d of %d in the queue", Text(strconv.Quote(q.Name)), i+1, len(q.Waiters))
-		switch len(q.Holders) {
+		switch n := len(q.Holders); n {
 		case 0:
 			return line + "; nobody holds it at the moment", true
 		case 1:
+			return line + "; held by " + holding(q.Holders[0], now), true
 		default:
-			line += fmt.Sprintf("; %d hold it, the first of them", len(q.Holders))
-			return line + " " + holding(q.Holders[0], now), true
+			return fmt.Sprintf("%s; %d hold it, the first of them %s", line, n, holding(q.Holders[0], now)), true
 		}
-		return line + "; held by " + holding(q.Holders[0], now), true
 	}
 	return "", false
 }
