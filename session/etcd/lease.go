@@ -99,11 +99,13 @@ func (l *lease) TTL() time.Duration { return l.ttl }
 // Lag implements driver.Lease. The leader, who decides, answers renewals.
 func (l *lease) Lag() time.Duration { return 0 }
 
-// Renew implements driver.Lease.
+// Renew implements driver.Lease. What is asked again counts from when it was asked
+// first, which is earlier than it could.
 func (l *lease) Renew(ctx context.Context) error {
-	rctx, cancel := l.s.request(ctx)
-	defer cancel()
-	return l.s.failed(ctx, "renew the lease", l.s.keepalives.renew(l.s.ctx, rctx, l.id))
+	_, err := repeated(ctx, l.s, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, l.s.keepalives.renew(l.s.ctx, ctx, l.id)
+	})
+	return l.s.failed(ctx, "renew the lease", err)
 }
 
 // Check implements driver.Lease. A session key that somebody deleted counts as
