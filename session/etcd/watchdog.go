@@ -27,7 +27,7 @@ type pace struct {
 func (p *pace) observe(took time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.slowest = max(took, p.slowest-(p.slowest-took)/4)
+	p.slowest = max(took, p.slowest-(p.slowest-took)/2)
 }
 
 // patience is how long to wait before an answer is overdue.
