@@ -4,6 +4,7 @@ package traceparent
 
 import (
 	"fmt"
+	"strconv"
 
 	"go.opentelemetry.io/otel/trace"
 )
@@ -26,12 +27,15 @@ func Parse(s string) trace.SpanContext {
 	}
 	traceID, err1 := trace.TraceIDFromHex(s[3:35])
 	spanID, err2 := trace.SpanIDFromHex(s[36:52])
-	if err1 != nil || err2 != nil {
+	flags, err3 := strconv.ParseUint(s[53:], 16, 8)
+	if err1 != nil || err2 != nil || err3 != nil {
 		return trace.SpanContext{}
 	}
-	c := trace.SpanContextConfig{TraceID: traceID, SpanID: spanID, Remote: true}
-	if s[53:] == "01" {
-		c.TraceFlags = trace.FlagsSampled
+	sc := trace.NewSpanContext(trace.SpanContextConfig{
+		TraceID: traceID, SpanID: spanID, TraceFlags: trace.TraceFlags(flags), Remote: true,
+	})
+	if Format(sc) != s {
+		return trace.SpanContext{}
 	}
-	return trace.NewSpanContext(c)
+	return sc
 }
