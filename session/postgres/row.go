@@ -3,7 +3,9 @@ package postgres
 import (
 	"cmp"
 	"encoding/json"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -46,8 +48,11 @@ func (r *row) isOver(expired bool) bool {
 	return r.isEntry() && (r.left < 0 || r.left == 0 && expired)
 }
 
-// left is how long a session has left.
-func left(ms int64) time.Duration { return time.Duration(max(ms, 0)) * time.Millisecond }
+// left is how long a session has left, or the longest time there is: the row may be of
+// somebody else's making.
+func left(ms int64) time.Duration {
+	return time.Duration(min(max(ms, 0), math.MaxInt64/int64(time.Millisecond))) * time.Millisecond
+}
 
 func (r *row) limit() driver.Limit {
 	return driver.Limit{N: r.n, Through: uint64(r.through), Stamp: r.stamp, Version: uint64(r.limitVersion)}
@@ -75,6 +80,10 @@ func (s *store) key(session int64, claim string) string {
 func parseKey(key string) (ns, claim string, ok bool) {
 	parts := strings.Split(key, "/")
 	if len(parts) != 4 || parts[0] != keyPrefix || checkNamespace(parts[1]) != nil {
+		return "", "", false
+	}
+	session, err := strconv.ParseUint(parts[2], 16, 64)
+	if err != nil || leaseID(int64(session)) != parts[2] {
 		return "", "", false
 	}
 	return parts[1], parts[3], true

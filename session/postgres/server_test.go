@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"flag"
 	"log/slog"
 	"net/url"
 	"os"
@@ -30,6 +31,10 @@ const patience = 20 * time.Second
 var server *pgserver.Server
 
 func TestMain(m *testing.M) {
+	// Fuzz targets need no server, and would wait for one in each of their processes.
+	if flag.Parse(); flag.Lookup("test.fuzz").Value.String() != "" {
+		os.Exit(m.Run())
+	}
 	var err error
 	if server, err = pgserver.Start(pgserver.Config{NoSync: true}); err != nil {
 		slog.Error("start PostgreSQL", "error", err)
