@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fairlead-go/fairlead/internal/storeurl/urltest"
 	"github.com/fairlead-go/fairlead/session"
 	"github.com/fairlead-go/fairlead/session/driver"
 	"github.com/fairlead-go/fairlead/session/memory"
@@ -29,12 +30,26 @@ func init() {
 func TestOpenNamesTheOffendingPart(t *testing.T) {
 	for _, c := range []struct{ url, want string }{
 		{"", "has no scheme"},
-		{"127.0.0.1:2379", "malformed"},
+		{"127.0.0.1:2379", "has no scheme"},
 		{"nosuch://h", `no backend for the scheme "nosuch"`},
 		{"fresh://h?ttl=soon", "ttl=soon"},
 		{"fresh://h?ttl=-3s", "ttl=-3s"},
 		{"fresh://u:s3cr%zzt@h", "percent-encoded"},
 		{"forbidden://u:s3cret@h", "wrong password"},
+		// What looks like something else, as it is not encoded.
+		{"forbidden://u:1/s3cret@h", "percent-encoded"},
+		{"forbidden://u:/s3cret@h", "percent-encoded"},
+		{"forbidden://u:12@/s3cret@h", "percent-encoded"},
+		{"forbidden://u:?s3cret@h", "percent-encoded"},
+		{"forbidden://u:1#s3cret@h/x", "percent-encoded"},
+		{"fresh://u:1?ttl=s3cret@h", "percent-encoded"},
+		// What other programs take.
+		{"u:s3cret@h:1", "no scheme"},
+		{"forbidden:u:s3cret@h", "no scheme"},
+		{"u:s3c://ret@h", "no scheme"},
+		{"//u:s3cret@h", "no scheme"},
+		{"forbidden://h/db?user=u&password=s3cret", "wrong password"},
+		{"forbidden://h/db#s3cret", "wrong password"},
 	} {
 		s, err := session.Open(t.Context(), c.url, nil)
 		if err == nil {
@@ -60,13 +75,13 @@ func TestOpenTakesSeveralHosts(t *testing.T) {
 		return memory.NewStore().Connect(), nil
 	})
 	for raw, want := range map[string]string{
-		"hosts://h1,h2/a":                     "|h1,h2|/a|",
-		"hosts://h1:1,h2/a":                   "|h1:1,h2|/a|",
-		"hosts://h1,h2:2?ttl=9s":              "|h1,h2:2||9s",
-		"hosts://u:p,p@h1:1,h2:2,[::1]":       "u:p,p|h1:1,h2:2,[::1]||",
-		"hosts://h/a,b?ttl=9s":                "|h|/a,b|9s",
-		"hosts:///a,b":                        "||/a,b|",
-		"hosts://u:p@[::1]:1,h2/a@b,c?ttl=9s": "u:p|[::1]:1,h2|/a@b,c|9s",
+		"hosts://h1,h2/a":                       "|h1,h2|/a|",
+		"hosts://h1:1,h2/a":                     "|h1:1,h2|/a|",
+		"hosts://h1,h2:2?ttl=9s":                "|h1,h2:2||9s",
+		"hosts://u:p,p@h1:1,h2:2,[::1]":         "u:p,p|h1:1,h2:2,[::1]||",
+		"hosts://h/a,b?ttl=9s":                  "|h|/a,b|9s",
+		"hosts:///a,b":                          "||/a,b|",
+		"hosts://u:p@[::1]:1,h2/a%40b,c?ttl=9s": "u:p|[::1]:1,h2|/a@b,c|9s",
 	} {
 		s, err := session.Open(t.Context(), raw, nil)
 		if err != nil {
@@ -132,4 +147,24 @@ func TestBadOptionsAreRefused(t *testing.T) {
 			t.Errorf("%+v was accepted", opts)
 		}
 	}
+}
+
+// Whatever comes of a URL, its password is in no error.
+func FuzzOpen(f *testing.F) {
+	for _, raw := range append(urltest.Seeds("forbidden"), "nosuch://u:S3CRET@h", "forbidden://u:S3CRET@h?ttl=no", "forbidden://u:S3CRET@h?ttl=%20") {
+		f.Add(raw)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		if strings.HasPrefix(strings.ToLower(raw), "absent:") {
+			return // which is tried for ten seconds
+		}
+		s, err := session.Open(t.Context(), raw, nil)
+		if err == nil {
+			s.Close(t.Context())
+			return
+		}
+		if urltest.HasSecret(raw) && strings.Contains(err.Error(), urltest.Secret) {
+			t.Errorf("the password of %q is in %q", raw, err)
+		}
+	})
 }

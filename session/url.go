@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"net/url"
@@ -11,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fairlead-go/fairlead/internal/storeurl"
 	"github.com/fairlead-go/fairlead/session/driver"
 )
 
@@ -49,15 +49,16 @@ func Register(scheme string, open Opener) {
 // ctx bounds Open alone, not the life of the session; without a deadline Open
 // gives up after 10 s. A store that cannot be reached is tried until then, as
 // it may be starting. Errors in the URL, of authentication and of TLS are
-// returned at once. A password in the URL appears in no error.
+// returned at once. A password in the URL appears in no error; / ? # and % in it have to
+// be percent-encoded, and so has an @ behind the hosts.
 func Open(ctx context.Context, rawURL string, opts *Options) (*Session, error) {
-	u, err := parseURL(rawURL)
+	u, err := storeurl.Split(rawURL)
 	if err != nil {
 		return nil, fmt.Errorf("open session: %w", err)
 	}
 	s, err := openURL(ctx, u, opts)
 	if err != nil {
-		return nil, fmt.Errorf("open session at %s: %w", u.Redacted(), err)
+		return nil, fmt.Errorf("open session at %s: %w", storeurl.Place(u), err)
 	}
 	return s, nil
 }
@@ -102,48 +103,6 @@ func withOpenTimeout(ctx context.Context) (context.Context, context.CancelFunc) 
 		return ctx, func() {}
 	}
 	return context.WithTimeout(ctx, openTimeout)
-}
-
-// parseURL parses without ever repeating the input in an error: it may hold a
-// password.
-func parseURL(raw string) (*url.URL, error) {
-	one, hosts := cutHosts(raw)
-	u, err := url.Parse(one)
-	if err != nil {
-		if e, ok := errors.AsType[*url.Error](err); ok {
-			err = e.Err
-		}
-		if strings.Contains(raw, "@") {
-			err = errors.New("check the part before the @: characters such as / and % must be percent-encoded there")
-		}
-		return nil, fmt.Errorf("the store URL is malformed: %w", err)
-	}
-	if u.Scheme == "" {
-		return nil, fmt.Errorf("the store URL has no scheme: it should look like etcd://127.0.0.1:2379")
-	}
-	if hosts != "" {
-		u.Host = hosts
-	}
-	return u, nil
-}
-
-// cutHosts takes a list of hosts out of a URL, and leaves the first of them: package
-// url takes all but the last port for a part of the name.
-func cutHosts(raw string) (one, hosts string) {
-	scheme, rest, ok := strings.Cut(raw, "://")
-	if !ok {
-		return raw, ""
-	}
-	end := strings.IndexAny(rest, "/?#")
-	if end < 0 {
-		end = len(rest)
-	}
-	begin := strings.LastIndex(rest[:end], "@") + 1
-	first, _, several := strings.Cut(rest[begin:end], ",")
-	if !several {
-		return raw, ""
-	}
-	return scheme + "://" + rest[:begin] + first + rest[end:], rest[begin:end]
 }
 
 // retryUntil calls f until it succeeds, fails for good, or ctx ends.

@@ -174,16 +174,20 @@ func TestSessionsOnOneDirectoryShareAServer(t *testing.T) {
 func TestURLErrorNamesThePartAtFault(t *testing.T) {
 	dir := t.TempDir()
 	for rawURL, want := range map[string]string{
-		"embed://data":                     "three slashes",
-		"embed://":                         "names no directory",
-		"embed:///":                        "names no directory",
-		"embed://" + dir + "?lissten=x":    `"lissten"`,
-		"embed://" + dir + "?listen=x":     "listen",
-		"embed://" + dir + "?ttl=x":        "ttl",
-		"embed:///dev/null/data":           "/dev/null",
-		"embed://user:secret@h" + dir:      "no host",
-		"embed://" + dir + "?listen=:%zz":  "?",
-		"embed://" + dir + "?listen=h:nix": "nix",
+		"embed://data":                      "three slashes",
+		"embed://":                          "names no directory",
+		"embed:///":                         "names no directory",
+		"embed://" + dir + "?lissten=x":     `"lissten"`,
+		"embed://" + dir + "?listen=x":      "listen",
+		"embed://" + dir + "?ttl=x":         "ttl",
+		"embed:///dev/null/data":            "/dev/null",
+		"embed://user:secret@h" + dir:       "no host",
+		"embed://" + dir + "?listen=:%zz":   "?",
+		"embed://" + dir + "?listen=h:nix":  "nix",
+		"embed://" + dir + "?ttl=":          `"ttl" is empty`,
+		"embed://" + dir + "?ttl=1s&ttl=2s": "more than once",
+		"embed://" + dir + "#1":             "#",
+		"embed:///data/../..":               "root of the file system",
 	} {
 		begun := time.Now()
 		s, err := session.Open(t.Context(), rawURL, &session.Options{Logger: quiet})

@@ -51,11 +51,20 @@ func parseURL(u *url.URL) (Config, error) {
 		return cfg, errors.New("the URL names no directory: it should look like embed:///var/lib/fairlead")
 	}
 	cfg.Dir = filepath.Clean(filepath.FromSlash(dir))
+	if filepath.Dir(cfg.Dir) == cfg.Dir {
+		return cfg, fmt.Errorf("%s is the root of the file system: the URL should look like embed:///var/lib/fairlead", cfg.Dir)
+	}
 	query, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
 		return cfg, fmt.Errorf("the part after the ? is malformed: %w", err)
 	}
+	if u.Fragment != "" {
+		return cfg, errors.New("the part after the # has no meaning: a # in a path must be written %23")
+	}
 	for name, values := range query {
+		if len(values) > 1 || values[0] == "" {
+			return cfg, fmt.Errorf("parameter %q is empty, or given more than once", name)
+		}
 		switch name {
 		case "ttl": // session.Open's
 		case "listen":

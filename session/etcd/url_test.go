@@ -1,21 +1,22 @@
 package etcd
 
 import (
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/fairlead-go/fairlead/internal/storeurl"
+	"github.com/fairlead-go/fairlead/internal/storeurl/urltest"
 	"github.com/fairlead-go/fairlead/session/driver"
 )
 
 func parse(t testing.TB, raw string) (target, error) {
 	t.Helper()
-	u, err := url.Parse(raw)
+	u, err := storeurl.Split(raw)
 	if err != nil {
-		t.Fatalf("%s: %v", raw, err)
+		return target{}, driver.Permanent(err) // as session.Open ends with it
 	}
 	return parseTarget(u)
 }
@@ -62,7 +63,7 @@ func TestURLErrorNamesThePartAtFault(t *testing.T) {
 		"etcd:///prefix":                          "no host",
 		"etcd://h:0":                              `port "0"`,
 		"etcd://h:70000":                          `port "70000"`,
-		"etcd://h1:x,h2:1":                        `port "x"`,
+		"etcd://h1:x,h2:1":                        `port ":x"`,
 		"etcd://:2379":                            "no name or address",
 		"etcd://h1,,h2":                           "no name or address",
 		"etcd://h,h":                              `"h" is given twice`,
@@ -94,24 +95,30 @@ func TestURLErrorNamesThePartAtFault(t *testing.T) {
 	}
 }
 
+// The endpoints are the hosts, and an error is permanent and has no password in it.
 func FuzzURL(f *testing.F) {
-	f.Add("etcd://u:p@h1:1,h2/a?ttl=1s")
-	f.Add("etcds://[::1]:9/?cacert=x#y")
-	f.Add("etcd://,:,/")
+	for _, raw := range append(urltest.Seeds("etcd"), "etcds://[::1]:9/?cacert=x#y") {
+		f.Add(raw)
+	}
 	f.Fuzz(func(t *testing.T, raw string) {
-		u, err := url.Parse(raw)
+		u, err := storeurl.Split(raw)
 		if err != nil || u.Query().Has("password-file") || u.Scheme == "etcds" {
 			return // reads files
 		}
 		got, err := parseTarget(u)
 		if err != nil {
-			if !driver.IsPermanent(err) {
-				t.Errorf("%q: %v is not permanent", raw, err)
+			if !driver.IsPermanent(err) || urltest.HasSecret(raw) && strings.Contains(err.Error(), urltest.Secret) {
+				t.Errorf("%q: %v is not permanent, or tells the password", raw, err)
 			}
 			return
 		}
-		if len(got.endpoints) == 0 || got.Path != u.Path || (got.User == "") != (got.Password == "") {
+		if len(got.endpoints) != strings.Count(u.Host, ",")+1 || got.Path != u.Path || (got.User == "") != (got.Password == "") {
 			t.Errorf("%q: %+v", raw, got)
+		}
+		for _, e := range got.endpoints {
+			if !strings.HasPrefix(e, "http://") {
+				t.Errorf("%q has the endpoint %q", raw, e)
+			}
 		}
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/fairlead-go/fairlead/internal/storeurl"
 	"github.com/fairlead-go/fairlead/session/driver"
 )
 
@@ -89,7 +90,7 @@ func statementsFor(ns string) statements {
 // It blocks until the database has done it, and ends otherwise with ctx. It fails with
 // a permanent error where the schema is of a newer release than this.
 func Migrate(ctx context.Context, rawURL string) error {
-	u, err := parseURL(rawURL)
+	u, err := storeurl.Split(rawURL)
 	if err != nil {
 		return fmt.Errorf("migrate: %w", driver.Permanent(err))
 	}

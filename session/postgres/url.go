@@ -54,31 +54,6 @@ type target struct {
 	sslmode   string
 }
 
-// parseURL parses as session.Open does: package url takes all but the last port of a
-// list of hosts for a part of the name. Its error does not repeat what may hold a
-// password.
-func parseURL(raw string) (*url.URL, error) {
-	one, hosts := raw, ""
-	if scheme, rest, ok := strings.Cut(raw, "://"); ok {
-		end := len(rest)
-		if i := strings.IndexAny(rest, "/?#"); i >= 0 {
-			end = i
-		}
-		begin := strings.LastIndex(rest[:end], "@") + 1
-		if first, _, several := strings.Cut(rest[begin:end], ","); several {
-			one, hosts = scheme+"://"+rest[:begin]+first+rest[end:], rest[begin:end]
-		}
-	}
-	u, err := url.Parse(one)
-	if err != nil {
-		return nil, errors.New("the URL is malformed: in the part before the @, characters such as / and % must be percent-encoded")
-	}
-	if hosts != "" {
-		u.Host = hosts
-	}
-	return u, nil
-}
-
 func parseTarget(u *url.URL) (target, error) {
 	t, err := readTarget(u)
 	return t, driver.Permanent(err)

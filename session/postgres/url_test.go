@@ -1,19 +1,25 @@
 package postgres
 
 import (
+	"fmt"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/fairlead-go/fairlead/internal/storeurl"
+	"github.com/fairlead-go/fairlead/internal/storeurl/urltest"
 	"github.com/fairlead-go/fairlead/session/driver"
 )
 
 func parse(t *testing.T, raw string) (target, error) {
 	t.Helper()
-	u, err := parseURL(raw)
+	u, err := storeurl.Split(raw)
 	if err != nil {
 		return target{}, driver.Permanent(err)
 	}
@@ -157,4 +163,66 @@ func TestKeysAreReadAsTheyAreWritten(t *testing.T) {
 			t.Errorf("%q is taken for a key", key)
 		}
 	}
+}
+
+func FuzzURL(f *testing.F) {
+	for _, raw := range append(urltest.Seeds("postgres"), "postgresql://u@h/d?sslmode=require&poll=1h", "postgres://u:S3CRET@h/d/e",
+		"postgres://u:S3CRET@h?namespace=A", "postgres://u@h?poll=1ns", "postgres://u:p%00@h", "postgres://u@h/%2F", "postgres://u@h:65536") {
+		f.Add(raw)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		u, err := storeurl.Split(raw)
+		if err != nil || u.Query().Has("password-file") || slices.ContainsFunc(needTLS, u.Query().Has) {
+			return // reads files
+		}
+		got, err := parseTarget(u)
+		if err != nil {
+			if !driver.IsPermanent(err) || urltest.HasSecret(raw) && strings.Contains(err.Error(), urltest.Secret) {
+				t.Errorf("%q: %v is not permanent, or tells the password", raw, err)
+			}
+			return
+		}
+		cfg, err := got.poolConfig(nil)
+		if err != nil {
+			t.Fatalf("%q: %+v cannot be configured: %v", raw, got, err)
+		}
+		password, _ := u.User.Password()
+		if cc := cfg.ConnConfig; cc.User != u.User.Username() || cc.Password != password || cc.Database == "" || checkNamespace(got.namespace) != nil ||
+			net.JoinHostPort(cc.Host, fmt.Sprint(cc.Port)) != got.Hosts[0] || got.poll != 0 && got.poll < minPoll {
+			t.Errorf("%q: %+v makes the configuration %+v", raw, got, cc.Config)
+		}
+	})
+}
+
+// A key that is taken for one of ours is the one that would be written.
+func FuzzKey(f *testing.F) {
+	for _, key := range []string{"pg1/team_1/ff/c1", "pg1/a/0ff/c", "pg1/a/FF/c", "pg1/a//", "pg1/a/ffffffffffffffff/c", "pg1/a/1ffffffffffffffff/c"} {
+		f.Add(key)
+	}
+	f.Fuzz(func(t *testing.T, key string) {
+		ns, claim, ok := parseKey(key)
+		if !ok {
+			return
+		}
+		session, err := strconv.ParseUint(strings.Split(key, "/")[2], 16, 64)
+		if written := (&store{ns: ns}).key(int64(session), claim); err != nil || written != key {
+			t.Errorf("%q is taken for the key %q, %v", key, written, err)
+		}
+	})
+}
+
+// What was decoded is encoded as something that decodes to the same.
+func FuzzInfo(f *testing.F) {
+	for _, s := range []string{
+		"", "{}", "null", `{"note":"n","since":-5}`, `{"since":9223372036854775807}`, `{"since":1e3}`, `{"note":7}`, `{"note":"\ud800"}`,
+		`{"trace":"00-01020000000000000000000000000003-0400000000000005-03"}`,
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		info := decodeInfo(s)
+		if again := decodeInfo(encodeInfo(info)); again.Note != info.Note || !again.Since.Equal(info.Since) || !again.Trace.Equal(info.Trace) {
+			t.Errorf("%q is %+v, which comes back as %+v", s, info, again)
+		}
+	})
 }

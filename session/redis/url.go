@@ -61,7 +61,7 @@ func (t *target) parse() (err error) {
 		return err
 	}
 	if path := strings.Trim(t.Path, "/"); path != "" {
-		if t.database, err = strconv.Atoi(path); err != nil || t.database < 0 {
+		if t.database, err = strconv.Atoi(path); err != nil || t.database < 0 || strconv.Itoa(t.database) != path {
 			return fmt.Errorf("the path %q is not the number of a database: for names of one's own there is ?namespace=", t.Path)
 		}
 	}

@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/url"
 	"os"
@@ -13,12 +14,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fairlead-go/fairlead/internal/storeurl"
+	"github.com/fairlead-go/fairlead/internal/storeurl/urltest"
 	"github.com/fairlead-go/fairlead/session/driver"
 )
 
 func targetOf(t testing.TB, raw string) (target, error) {
 	t.Helper()
-	u, err := url.Parse(raw)
+	u, err := storeurl.Split(raw)
 	if err != nil {
 		t.Fatalf("%s: %v", raw, err)
 	}
@@ -165,24 +168,27 @@ func TestHostsAreTriedAndNamed(t *testing.T) {
 }
 
 func FuzzURL(f *testing.F) {
-	f.Add("redis://u:p@h1:1,h2/2?ttl=1s&wait=3&namespace=x")
-	f.Add("redis://[::1]:9/?sentinel=x#y")
-	f.Add("redis://,:,/")
-	f.Add("redis://h/%FF")
+	for _, raw := range append(urltest.Seeds("redis"), "redis://u:p@h1:1,h2/2?ttl=1s&wait=3&namespace=x", "redis://[::1]:9/?sentinel=x",
+		"redis://h/+7", "redis://h?wait=007", "redis://h/99999999999999999999") {
+		f.Add(raw)
+	}
 	f.Fuzz(func(t *testing.T, raw string) {
-		u, err := url.Parse(raw)
+		u, err := storeurl.Split(raw)
 		if err != nil || u.Query().Has("password-file") || u.Query().Has("sentinel-password-file") || u.Scheme == "rediss" {
 			return // reads files
 		}
 		got, err := parseTarget(u)
 		if err != nil {
-			if !driver.IsPermanent(err) {
-				t.Errorf("%q: %v is not permanent", raw, err)
+			if !driver.IsPermanent(err) || urltest.HasSecret(raw) && strings.Contains(err.Error(), urltest.Secret) {
+				t.Errorf("%q: %v is not permanent, or tells the password", raw, err)
 			}
 			return
 		}
 		if len(got.Hosts) == 0 || checkNamespace(got.namespace) != nil || got.database < 0 || got.replicas < 0 || got.replicas > maxReplicas {
 			t.Errorf("%q: %+v", raw, got)
+		}
+		if path := strings.Trim(u.Path, "/"); path != "" && path != fmt.Sprint(got.database) {
+			t.Errorf("%q is the database %d", raw, got.database)
 		}
 	})
 }
