@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"time"
 
 	"github.com/fairlead-go/fairlead/session/driver"
 )
@@ -123,7 +122,7 @@ func (l *lease) joined(op string, c driver.Claim, me driver.Entry, r reply) (dri
 	}
 	me.Version = me.Token
 	if ms, err := strconv.ParseInt(r.rest[2], 10, 64); err == nil {
-		me.TTLLeft = time.Duration(ms) * time.Millisecond
+		me.TTLLeft = duration(ms)
 	}
 	ahead, err := l.s.decodeEntries(c.Name, r.rest[3:])
 	return driver.View{Me: me, Ahead: ahead, Limit: limit}, err

@@ -54,7 +54,7 @@ func (s *store) Grant(ctx context.Context, spec driver.Spec) (driver.Lease, time
 			return l, sent, nil
 		case r.status == "quiet" && len(r.rest) == 2:
 			ms, _ := strconv.ParseInt(r.rest[0], 10, 64)
-			quiet := time.Duration(ms) * time.Millisecond
+			quiet := duration(ms)
 			if !said && r.rest[1] == "0" {
 				s.logger.Warn("fairlead: Redis was restarted, or another server is the primary now: nothing is granted until all that was held has expired",
 					"server", s.where, "wait", quiet)

@@ -3,6 +3,7 @@ package redis
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -59,12 +60,16 @@ func (s *store) decodeEntry(name, id, text, left string) (driver.Entry, error) {
 	if r.Layout > layout { // whatever else it says, which may have other types
 		return e, driver.LayoutError(e.Key, r.Layout, layout)
 	}
-	if err1 != nil || err2 != nil || err3 != nil || err4 != nil {
+	if err1 != nil || err2 != nil || err3 != nil || err4 != nil || r.Layout < 1 {
+		return e, garbled
+	}
+	// The scripts take any other spelling for garbled, and would never see it expire.
+	if fmt.Sprintf("%d %d %s %s %s", token, version, words[2], words[3], words[4]) != head {
 		return e, garbled
 	}
 	e.Token, e.Version, e.Lease, e.Mode, e.Value = token, version, words[2], driver.Mode(words[4]), value
 	e.Kind, e.Identity, e.Info = r.Kind, r.Identity, driver.Info{Note: r.Note, Trace: traceparent.Parse(r.Trace)}
-	e.TTLLeft = time.Duration(ms) * time.Millisecond
+	e.TTLLeft = duration(ms)
 	if r.Since != 0 {
 		e.Info.Since = time.UnixMilli(r.Since)
 	}
@@ -73,8 +78,11 @@ func (s *store) decodeEntry(name, id, text, left string) (driver.Entry, error) {
 
 // decodeEntries reads what the scripts append: ID, record and milliseconds of each.
 func (s *store) decodeEntries(name string, words []string) ([]driver.Entry, error) {
+	if len(words)%3 != 0 {
+		return nil, fmt.Errorf("the entries of queue %q are told in %d words", name, len(words))
+	}
 	var entries []driver.Entry
-	for ; len(words) >= 3; words = words[3:] {
+	for ; len(words) > 0; words = words[3:] {
 		e, err := s.decodeEntry(name, words[0], words[1], words[2])
 		if err != nil {
 			return nil, err
@@ -91,17 +99,33 @@ func decodeLimit(name, text string) (driver.Limit, error) {
 		return l, nil
 	}
 	var stamp int
-	if _, err := fmt.Sscanf(text, "%d %d %d %d", &l.N, &l.Through, &stamp, &l.Version); err != nil || l.N < 1 {
+	_, err := fmt.Sscanf(text, "%d %d %d %d", &l.N, &l.Through, &stamp, &l.Version)
+	l.Stamp = stamp == 1
+	if err != nil || l.N < 1 || encodeLimit(l) != text {
 		return driver.Limit{}, driver.Permanent(fmt.Errorf("the limit of queue %q is garbled: %q", name, text))
 	}
-	l.Stamp = stamp == 1
 	return l, nil
+}
+
+// encodeLimit is how the scripts write a limit.
+func encodeLimit(l driver.Limit) string {
+	stamp := 0
+	if l.Stamp {
+		stamp = 1
+	}
+	return fmt.Sprintf("%d %d %d %d", l.N, l.Through, stamp, l.Version)
+}
+
+// duration is that of some milliseconds, or the longest there is: somebody may have told a
+// key to expire later than that.
+func duration(ms int64) time.Duration {
+	return time.Duration(min(ms, math.MaxInt64/int64(time.Millisecond))) * time.Millisecond
 }
 
 // decodeView reads what a script tells as a view: limit, entry, and who is ahead.
 func (s *store) decodeView(name string, words []string) (driver.View, error) {
 	if len(words) < 4 {
-		return driver.View{}, fmt.Errorf("a view of %d words", len(words))
+		return driver.View{}, fmt.Errorf("the view of queue %q is told in %d words", name, len(words))
 	}
 	limit, err := decodeLimit(name, words[0])
 	if err != nil {

@@ -91,6 +91,7 @@ func (l *lease) patience(w *waiting) time.Duration {
 // shows, and otherwise whether it is time to look.
 func (l *lease) hear(w *waiting, v driver.View, on driver.Obstacles) (driver.View, bool, error) {
 	look := false
+	one := v.Me.Mode == driver.Exclusive && len(on.Entries) == 1 // others are told to look, and no more
 	for {
 		m, ok := w.ear.get()
 		if !ok {
@@ -98,11 +99,11 @@ func (l *lease) hear(w *waiting, v driver.View, on driver.Obstacles) (driver.Vie
 		}
 		kind, rest, _ := strings.Cut(m, " ")
 		what, rest, _ := strings.Cut(rest, " ")
-		switch kind {
-		case "first":
+		switch {
+		case kind == "first" && one:
 			// Nobody can come ahead of it any more.
 			return driver.View{Me: v.Me}, false, nil
-		case "behind":
+		case kind == "behind" && one:
 			near, err := l.behind(v.Me.Name, rest)
 			if err != nil {
 				return driver.View{}, false, err
@@ -184,7 +185,7 @@ func (l *lease) look(ctx context.Context, op string, e driver.Entry, v driver.Vi
 		left := l.ttl
 		if len(r.rest) > 0 {
 			ms, _ := strconv.ParseInt(r.rest[0], 10, 64)
-			left = time.Duration(ms) * time.Millisecond
+			left = duration(ms)
 		}
 		return driver.View{}, left, nil
 	}
