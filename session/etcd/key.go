@@ -137,7 +137,7 @@ func parseKey(base string) (l label, ours bool, err error) {
 		return l, true, driver.LayoutError(base, int(version), layout)
 	case version < 1:
 		return l, true, fmt.Errorf("there is no layout %d", version)
-	case len(letters) != 2:
+	case len(letters) != 2 || form != "f"+strconv.FormatUint(version, 10)+letters:
 		return l, true, fmt.Errorf("%q does not end in one letter for the mode and one for the kind", form)
 	}
 	l = label{mode: named(modes, letters[0]), kind: named(kinds, letters[1]), slot: -1}
@@ -146,7 +146,7 @@ func parseKey(base string) (l label, ours bool, err error) {
 		return l, true, err
 	}
 	slot, err := strconv.ParseUint(rest, 10, 31)
-	if err != nil {
+	if err != nil || strconv.FormatUint(slot, 10) != rest {
 		return l, true, fmt.Errorf("no slot follows %q", form)
 	}
 	l.slot = int(slot)

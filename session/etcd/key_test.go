@@ -6,8 +6,10 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/fairlead-go/fairlead/session/driver"
@@ -89,6 +91,8 @@ func TestLabelsOfOthersAreTold(t *testing.T) {
 		"1-f1xm-" + someID + "-":            garbled,
 		"1-f1x-0":                           garbled,
 		"1-f1xme-0":                         garbled,
+		"1-f01xm-0":                         garbled, // not as we write it
+		"1-f1xm-00":                         garbled,
 		"1-f1xe-" + someID:                  garbled,
 		"1-f1xe-" + someID[1:] + "-":        garbled,
 		"1-f1xe-" + someID + "-!":           garbled,
@@ -235,6 +239,11 @@ func FuzzEntry(f *testing.F) {
 			t.Errorf("entry of %q: %+v", base, e)
 		case e.ID != "" && !isID(e.ID):
 			t.Errorf("entry of %q has the ID %q", base, e.ID)
+		case e.ID != "" && !inKey(e.Kind): // what Update would write is read as the same
+			kv.Value = []byte(stored(e, e.Value))
+			if same, ok, err := s.entry("q", kv); err != nil || !ok || same.ID != e.ID || same.Value != e.Value || !sameInfo(same.Info, e.Info) {
+				t.Errorf("entry of %q: %+v comes back as %+v, %v, %v", base, e, same, ok, err)
+			}
 		}
 		s.keys.split(string(kv.Key))
 	})
@@ -250,7 +259,7 @@ func FuzzInfo(f *testing.F) {
 			return
 		}
 		again, err := decodeInfo(encodeInfo(info))
-		if err != nil || again.Note != info.Note || !again.Since.Equal(info.Since) || !again.Trace.Equal(info.Trace) && info.Trace.IsValid() {
+		if err != nil || !sameInfo(again, info) {
 			t.Errorf("%q decodes to %+v, which comes back as %+v, %v", s, info, again, err)
 		}
 	})
@@ -266,6 +275,58 @@ func FuzzSessionRecord(f *testing.F) {
 		}
 		if again, err := decodeSession([]byte(r.encode())); err != nil || again != r {
 			t.Errorf("%q decodes to %+v, which comes back as %+v, %v", value, r, again, err)
+		}
+	})
+}
+
+func sameInfo(a, b driver.Info) bool {
+	return a.Note == b.Note && a.Since.Equal(b.Since) && (a.Trace.Equal(b.Trace) || !b.Trace.IsValid())
+}
+
+// What is written for a claim is read as the claim, whatever its parts are.
+func FuzzClaim(f *testing.F) {
+	f.Add("", "billing/nightly", "note", "value", int64(1), int64(1_700_000_000_123), 0, byte('x'), byte('m'))
+	f.Add("/team/a", "a-f1xm-0/b", "-\n/", "\n-\n", int64(-1), int64(-1), 1<<31-1, byte('s'), byte('s'))
+	f.Add("x", "q", "", "", int64(1<<62), int64(0), 7, byte('r'), byte('w'))
+	f.Add("x", "q", "\xff", "v", int64(5), int64(9), 0, byte('x'), byte('e'))
+	f.Fuzz(func(t *testing.T, prefix, name, note, value string, lease, since int64, slot int, mode, kind byte) {
+		c := driver.Claim{Name: name, ID: someID, Kind: kinds[kind], Mode: modes[mode], Value: value,
+			Info: driver.Info{Note: note, Since: time.UnixMilli(since)}}
+		if driver.CheckName(name) != nil || checkClaim(c) != nil || !utf8.ValidString(note) || lease <= 0 || slot < 0 || slot > 1<<31-1 {
+			return
+		}
+		ks := newKeyspace(prefix)
+		key, stored := ks.entry(clientv3.LeaseID(lease), c, slot)
+		at, base, ok := ks.split(key)
+		l, ours, err := parseEntry(base, stored)
+		if !ok || at != name || !ours || err != nil {
+			t.Fatalf("%+v is written as %q = %q, which is in the queue %q, %v, ours %v, %v", c, key, stored, at, ok, ours, err)
+		}
+		if l.id != c.ID || l.kind != c.Kind || l.mode != c.Mode || l.value != value || !sameInfo(l.info, c.Info) || l.slot != slot && l.slot != -1 {
+			t.Errorf("%+v comes back as %+v", c, l)
+		}
+	})
+}
+
+// A limit is read as it was written, and what is no limit is refused with the key to delete.
+func FuzzLimit(f *testing.F) {
+	for _, value := range []string{`{"limit":3,"through":7,"stamp":true}`, `{"limit":0}`, `{"limit":-3}`, `{"limit":1e3}`, `{"limit":"3"}`, "null", "", "3", `{"limit":3}x`} {
+		f.Add([]byte(value))
+	}
+	f.Fuzz(func(t *testing.T, value []byte) {
+		const key = "/p/.fairlead/v1/limit/q"
+		read := func(value []byte) (driver.Limit, error) {
+			return limitOf("q", []*mvccpb.KeyValue{{Key: []byte(key), Value: value, ModRevision: 9}})
+		}
+		l, err := read(value)
+		if err != nil {
+			if !driver.IsPermanent(err) || !strings.Contains(err.Error(), key) {
+				t.Errorf("%q: %v is not permanent, or does not name the key", value, err)
+			}
+			return
+		}
+		if again, err := read([]byte(limitRecord{l.N, l.Through, l.Stamp}.encode())); err != nil || again != l || l.N < 1 {
+			t.Errorf("%q is the limit %+v, which comes back as %+v, %v", value, l, again, err)
 		}
 	})
 }

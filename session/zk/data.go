@@ -51,7 +51,7 @@ func decodeEntry(e *driver.Entry, data []byte) error {
 	if r.Layout > layout { // whatever else it says, which may have other types
 		return driver.LayoutError(e.Key, r.Layout, layout)
 	}
-	if err != nil {
+	if err != nil || r.Layout < 1 {
 		e.ID, e.Value = "", string(data)
 		return nil
 	}

@@ -47,7 +47,7 @@ func TestDataOfOthersAreAValueAndNoneOfOurs(t *testing.T) {
 		header + "{}", header + "{\n", header + "{\"layout\":1", header + "[]\n", header + "1\n", header + "{\"layout\":\"1\"}\nv",
 		header + "{\"layout\":1,\"kind\":7}\nv", header + "{\"layout\":1e99}\n", header + "{\"layout\":1.5}\n",
 		header + "{\"layout\":1}{\"layout\":1}\n", "Fairlead {\"layout\":1}\n", " " + header + "{\"layout\":1}\n",
-		header + strings.Repeat("[", 1<<16) + "\n",
+		header + strings.Repeat("[", 1<<16) + "\n", header + "{}\nv", header + "null\nv", header + "{\"layout\":-1}\nv", header + "{\"layout\":0,\"kind\":\"mutex\"}\nv",
 	} {
 		e := driver.Entry{ID: someID, Mode: driver.Exclusive}
 		if err := decodeEntry(&e, []byte(data)); err != nil || e.ID != "" || e.Kind != "" || e.Value != data || e.Mode != driver.Exclusive {
@@ -125,7 +125,8 @@ func FuzzDecodeEntry(f *testing.F) {
 		default: // ours: what it says can be written again
 			again := driver.Entry{ID: someID, Key: "/q/node"}
 			err := decodeEntry(&again, encodeEntry(e.Kind, e.Info, e.Value))
-			if err != nil || again.Kind != e.Kind || again.Value != e.Value || again.Info.Note != e.Info.Note || !again.Info.Since.Equal(e.Info.Since) {
+			if err != nil || again.Kind != e.Kind || again.Value != e.Value || again.Info.Note != e.Info.Note || !again.Info.Since.Equal(e.Info.Since) ||
+				!again.Info.Trace.Equal(e.Info.Trace) {
 				t.Errorf("%q: %+v came back as %+v, %v", data, e, again, err)
 			}
 		}
@@ -143,9 +144,29 @@ func FuzzLimit(f *testing.F) {
 	s.cancel()
 	f.Fuzz(func(t *testing.T, data []byte) {
 		l, err := s.limitOf("q", node{data, &gozk.Stat{}})
-		if err == nil && l.N < 1 || err != nil && !driver.IsPermanent(err) {
-			t.Errorf("%q is the limit %+v, %v", data, l, err)
+		if err != nil {
+			if !driver.IsPermanent(err) || !strings.Contains(err.Error(), s.limitPath("q")) {
+				t.Errorf("%q: %v is not permanent, or does not name the node", data, err)
+			}
+			return
 		}
-		_ = decodeSession(data) // whatever it is, no panic
+		again, err := s.limitOf("q", node{limitRecord{l.N, l.Through, l.Stamp}.encode(), &gozk.Stat{}})
+		if err != nil || again != l || l.N < 1 {
+			t.Errorf("%q is the limit %+v, which comes back as %+v, %v", data, l, again, err)
+		}
+	})
+}
+
+// The owner of a session is read as it was written, and is not known where somebody else
+// wrote.
+func FuzzSessionRecord(f *testing.F) {
+	for _, data := range []string{`{"identity":"host/1"}`, `{"identity":7}`, "null", "host/1", `{"identity":"\ud800"}`} {
+		f.Add([]byte(data))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		identity := decodeSession(data)
+		if again := decodeSession(sessionRecord{identity}.encode()); again != identity {
+			t.Errorf("%q is the identity %q, which comes back as %q", data, identity, again)
+		}
 	})
 }
