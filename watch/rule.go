@@ -208,7 +208,7 @@ func PermitValue(weight int64, granted bool) string {
 func permitOf(e driver.Entry) permit {
 	digits, granted := strings.CutSuffix(e.Value, grantedMark)
 	weight, err := strconv.ParseInt(digits, 10, 64)
-	if e.Mode != driver.Permit || err != nil || weight <= 0 {
+	if e.Mode != driver.Permit || err != nil || weight <= 0 || PermitValue(weight, granted) != e.Value {
 		return permit{weight: math.MaxInt64}
 	}
 	return permit{weight, granted}

@@ -129,3 +129,21 @@ func TestPermitValuesSurviveTheRoundTrip(t *testing.T) {
 		}
 	}
 }
+
+// A permit says what it weighs in one spelling: anything else is never taken for a holder, and
+// always for a reason to wait.
+func FuzzPermit(f *testing.F) {
+	for _, value := range []string{"3", "3 granted", "03", "+3", "-3", "0", "3  granted", "3 granted granted", " granted", "9223372036854775807", "9223372036854775808"} {
+		f.Add(value)
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		p := permitOf(driver.Entry{Mode: driver.Permit, Value: value})
+		switch {
+		case p.weight < 1:
+			t.Errorf("%q weighs %d", value, p.weight)
+		case p == permit{weight: math.MaxInt64}: // garbled, or as good as that
+		case PermitValue(p.weight, p.granted) != value:
+			t.Errorf("%q is taken for %q", value, PermitValue(p.weight, p.granted))
+		}
+	})
+}
