@@ -56,19 +56,27 @@ func decode(r *bufio.Reader) (any, error) {
 		if err != nil || n < 0 {
 			return nil, err
 		}
-		text := make([]byte, n+len("\r\n"))
-		_, err = io.ReadFull(r, text)
-		return string(text[:n]), err
+		var text strings.Builder
+		if _, err := io.CopyN(&text, r, int64(n)+2); err != nil {
+			return nil, io.ErrUnexpectedEOF
+		}
+		bulk, whole := strings.CutSuffix(text.String(), "\r\n")
+		if !whole {
+			return nil, fmt.Errorf("an answer of Redis is longer than the %d bytes that it says", n)
+		}
+		return bulk, nil
 	case '*':
 		n, err := length(rest)
 		if err != nil || n < 0 {
 			return nil, err
 		}
-		list := make([]any, n)
-		for i := range list {
-			if list[i], err = decode(r); err != nil {
+		list := []any{} // which grows with what is there, whatever the length says
+		for range n {
+			one, err := decode(r)
+			if err != nil {
 				return nil, err
 			}
+			list = append(list, one)
 		}
 		return list, nil
 	default:
