@@ -28,8 +28,8 @@ demo: ## five replicas, a killed leader, a frozen one: the project at work, chec
 	go run ./cmd/fairlead demo
 
 .PHONY: test
-test: ## everything that CI runs: the parts deps, lint, modules, cross, models, integration, sim, faults, race
-	@scripts/parts deps lint modules cross models integration sim faults race
+test: ## everything that CI runs: the parts deps, lint, modules, cross, models, fuzz, integration, sim, faults, race
+	@FUZZTIME=$${FUZZTIME:-2s} scripts/parts deps lint modules cross models fuzz integration sim faults race
 
 .PHONY: deps
 deps: ## install what the tests need and this machine lacks
@@ -72,6 +72,12 @@ integration: ## the tests of integration/: real clusters, faults, other librarie
 .PHONY: models
 models: ## check the Promela models of the semaphore's and the rwmutex's queue with spin
 	@scripts/check-models
+
+FUZZTIME ?= 5s
+
+.PHONY: fuzz
+fuzz: ## fuzz whatever reads what others wrote, each target for FUZZTIME: make fuzz FUZZTIME=2m
+	@FUZZTIME=$(FUZZTIME) scripts/fuzz $(MODULES)
 
 SEEDS ?= 20000
 
