@@ -201,6 +201,40 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	}
 }
 
+// Each scenario has a test that is declared where the link leads, or the reason why there
+// is none.
+func TestScenariosHaveTests(t *testing.T) {
+	const path = "docs/reliability.md"
+	_, table, _ := strings.Cut(read(t, path), "\n| From | Scenario | Test |\n| --- | --- | --- |\n")
+	rows := 0
+	for row := range strings.Lines(table) {
+		cells := strings.Split(strings.Trim(row, "|\n"), " | ")
+		if len(cells) != 3 {
+			t.Errorf("%s: the row %q has %d cells, want 3", path, row, len(cells))
+			continue
+		}
+		rows++
+		tests := link.FindAllStringSubmatch(cells[2], -1)
+		if said := link.ReplaceAllString(cells[2], ""); len(tests) == 0 && len(strings.Fields(said)) < 5 {
+			t.Errorf("%s: the scenario %q has no test, and no reason", path, cells[1])
+		}
+		for _, m := range tests {
+			name := code.FindStringSubmatch(m[1])
+			if name == nil {
+				t.Errorf("%s: %s is the name of no test", path, m[1])
+				continue
+			}
+			declared := regexp.MustCompile(`(?m)^func ` + name[1] + `\(t \*testing\.T\)|(?:\{|each\()"` + name[1] + `",`)
+			if file := filepath.Join(filepath.Dir(path), m[2]); !declared.MatchString(read(t, file)) {
+				t.Errorf("%s: the scenario %q is tested by %s, which %s does not declare", path, cells[1], name[1], file)
+			}
+		}
+	}
+	if rows < 40 {
+		t.Errorf("%s has %d scenarios: has the form of the table changed?", path, rows)
+	}
+}
+
 var (
 	makeCommand = regexp.MustCompile(`(?m)^make ([a-z-]+)`)
 	inlineMake  = regexp.MustCompile("`make ([a-z-]+)")
