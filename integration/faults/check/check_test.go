@@ -143,7 +143,7 @@ func TestPlantedViolationsAreFound(t *testing.T) {
 			s.note("c2.1", journal.Event{At: ms(9900), Kind: journal.Leaked, Error: "goroutine 7"})
 		}, []string{"clean"}, "goroutine 7"},
 		"a client crashes": {func(s *script) {
-			s.note("c2.1", journal.Event{At: ms(5), Kind: journal.Leased})
+			s.note("c2.1", journal.Event{At: ms(5), Kind: journal.Opened})
 			s.note("c2.1", journal.Event{At: ms(9900), Kind: journal.Closing})
 		}, []string{"clean"}, "c2.1 has not come"},
 		"a client does not end": {func(s *script) { s.Trouble = []string{"c1.1 does not end"} }, []string{"clean"}, "c1.1 does not end"},
@@ -211,7 +211,6 @@ func TestWhatOnlyTheTokenProtectsIsNoViolation(t *testing.T) {
 		},
 		"somebody joins anew with another lease": func(s *script) {
 			s.note("c2.1", journal.Event{At: ms(657), Kind: journal.Leased})
-			s.note("c2.1", journal.Event{At: ms(9900), Kind: journal.Closed})
 			s.plays("c2.1", turn{asked: 650, seen: 660, granted: 900, releasing: 950, released: 952, token: 22})
 			s.Sightings = append(s.Sightings, Sighting{ms(655), mutexName, 20, "c2.1", s.ids["c2.1"]})
 		},

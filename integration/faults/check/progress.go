@@ -133,7 +133,7 @@ func (c *Case) clean() (looked int, found []Violation) {
 		begun, closed := false, false
 		for _, e := range l.Events {
 			switch e.Kind {
-			case journal.Leased:
+			case journal.Opened:
 				begun = true
 			case journal.Closed:
 				closed = true

@@ -118,9 +118,10 @@ func (p *player) open(ctx context.Context) (err error) {
 		p.session, err = Open(attempt, p.Access, opts, wrap)
 		cancel()
 		if err == nil {
+			p.journal.Note(journal.Event{Kind: journal.Opened})
 			return nil
 		}
-		if ctx.Err() != nil {
+		if sleep(ctx, retryAfter); ctx.Err() != nil {
 			return err
 		}
 		fmt.Fprintln(os.Stderr, "open:", err)

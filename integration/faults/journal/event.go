@@ -7,6 +7,7 @@ type Kind string
 
 // What clients write down. Those in pairs come before and after a call.
 const (
+	Opened Kind = "opened" // the session is there
 	Leased Kind = "leased" // the session has a lease: at its beginning, and after each loss
 
 	Asked   Kind = "asked"   // about to ask for a turn; ID names the acquisition from here on
