@@ -81,10 +81,11 @@ var showings = map[string]showing{
 		checks:   []string{"progress"},
 	},
 
+	// An entry that nobody knows of is removed within a second, and seen until then.
 	plant.Orphan: {
 		backends: []string{"redis", "etcd", "postgres"},
 		plan: []nemesis.Lane{
-			everybody(5, nemesis.Fault{Kind: nemesis.LoseReplies, For: 400 * time.Millisecond, Delay: 50 * time.Millisecond}),
+			everybody(10, nemesis.Fault{Kind: nemesis.LoseReplies, For: 400 * time.Millisecond, Delay: 50 * time.Millisecond}),
 		},
 		checks: []string{"place"},
 	},
