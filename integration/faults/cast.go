@@ -24,6 +24,7 @@ import (
 type cast struct {
 	*keeper
 	config client.Config // what they have in common
+	url    func() string // of the store, with the password of the moment
 	dir    string
 	actors []*actor
 }
@@ -80,6 +81,7 @@ func (c *cast) Revive(number int) error {
 	a.life++
 	a.killed = false
 	config := c.config
+	config.URL = c.url()
 	config.Life, config.Routes = a.name(a.life), a.routes
 	config.Journal = c.journal(config.Life)
 	config.Seed += uint64(a.number)<<32 + uint64(a.life)

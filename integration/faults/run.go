@@ -116,15 +116,15 @@ func (s *stage) open(ctx context.Context) (err error) {
 	if s.traits.Quiet {
 		keeperTTL = s.ttl // the store would be quiet for as long as this
 	}
-	s.cast = &cast{dir: s.dir}
-	s.cast.keeper, err = openKeeper(ctx, s.options, s.cluster.URL(), s.cast.journal(keeperName), names, keeperTTL)
+	s.cast = &cast{dir: s.dir, url: s.cluster.URL}
+	s.cast.keeper, err = openKeeper(ctx, s.options, s.cluster.AdminURL(), s.cast.journal(keeperName), names, keeperTTL)
 	if err != nil {
 		return err
 	}
 	s.run.Start = journal.Now()
 	s.cast.begin(s.run.Start)
 	s.cast.config = client.Config{
-		Access: client.Access{Backend: s.backend, URL: s.cluster.URL()}, Register: s.register.Addr(),
+		Access: client.Access{Backend: s.backend}, Register: s.register.Addr(),
 		Plant: s.plant, Seed: s.seed, TTL: s.ttl, Vigil: cmp.Or(s.vigil, 3*s.ttl), Start: s.run.Start, Names: names,
 	}
 	for range s.clients {

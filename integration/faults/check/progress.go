@@ -100,7 +100,7 @@ func (c *Case) refusals(l *Life) (found []Violation) {
 func (c *Case) errors() (looked int, found []Violation) {
 	for _, t := range c.Tries {
 		looked++
-		if t.Outcome == journal.Failed && !c.starved(t) {
+		if t.Outcome == journal.Failed && !c.starved(t) && !c.refused(t) {
 			found = append(found, Violation{t.Name, t.Returned, fmt.Sprintf("%v failed at %s: %s", t, c.since(t.Returned), t.Error)})
 		}
 	}

@@ -156,6 +156,8 @@ func (c *Case) judge(t *Try) {
 		switch mine := s.Life != "" && s.Life == t.Life.Name; {
 		case s.Token != 0 && s.Token == t.Token && s.Name == t.Name && end > s.From:
 			force(s.From, s.Text)
+		case mine && s.Frozen && c.diedAsleep(t, s):
+			force(s.From, s.Text)
 		case c.voided(t, s):
 			force(s.From, s.Text)
 		case mine && s.Death && end > s.From:

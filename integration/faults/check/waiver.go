@@ -30,3 +30,24 @@ func (c *Case) voided(t *Try, s *journal.Strike) bool {
 	return s.Clock > 0 && t.Called < s.Done && t.Returned <= s.Done+int64(inFlight) &&
 		end > s.From && end <= s.Done+int64(c.TTL+awake)
 }
+
+// refused tells whether a call failed because the password had been changed, and said
+// so.
+func (c *Case) refused(t *Try) bool {
+	if !strings.Contains(t.Error, "WRONGPASS") && !strings.Contains(t.Error, "authentication failed") {
+		return false
+	}
+	for i := range c.Strikes {
+		if s := &c.Strikes[i]; s.Refused && s.Overlaps(t.Called, t.Returned) {
+			return true
+		}
+	}
+	return false
+}
+
+// diedAsleep tells whether a process that was stopped was killed before it could see
+// what it had lost.
+func (c *Case) diedAsleep(t *Try, s *journal.Strike) bool {
+	died := c.died(t.Life.Name)
+	return t.Ended() == never && t.Called < s.To && died > s.From && died <= s.To+int64(awake)
+}

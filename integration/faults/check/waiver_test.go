@@ -59,3 +59,50 @@ func TestStepOfTheClockVoidsOneGuaranteeForATTL(t *testing.T) {
 		})
 	}
 }
+
+// One that was stopped and is killed before it could say that it has lost was no holder
+// meanwhile; one that was killed later was.
+func TestFrozenHolderThatIsKilledHeldUntilItWasFrozen(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		killed int64
+		legal  bool
+	}{"right when it runs again": {905, true}, "later": {1500, false}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := peaceful(t)
+			s.Lives = append(s.Lives, Life{Name: "c2.2", Client: 1})
+			s.Strikes = append(s.Strikes, journal.Strike{Client: 1, Life: "c2.2", Frozen: true, From: ms(720), Done: ms(721), To: ms(900)})
+			s.dies("c2.2", tc.killed)
+			s.plays("c2.2", turn{asked: 700, granted: 710, token: 20})
+			s.plays("c3.1", turn{asked: 720, granted: 850, releasing: 950, released: 952, token: 21})
+			if found := s.violated(t); (len(found) == 0) != tc.legal {
+				t.Errorf("found %v", found)
+			}
+		})
+	}
+}
+
+func TestOnlyAnOldPasswordMayBeRefused(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		changed bool
+		error   string
+		legal   bool
+	}{
+		"changed":                      {true, "WRONGPASS invalid username-password pair", true},
+		"changed, with another reason": {true, "no luck", false},
+		"not changed":                  {false, "password authentication failed", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := peaceful(t)
+			s.Strikes = append(s.Strikes, journal.Strike{Client: -1, Refused: tc.changed, From: ms(690), Done: ms(695), To: ms(800)})
+			id := s.plays("c2.1", turn{asked: 700, token: 20})
+			s.note("c2.1", journal.Event{At: ms(710), Kind: journal.Failed, ID: id, Error: tc.error})
+			if found := s.violated(t)["errors"]; (len(found) == 0) != tc.legal {
+				t.Errorf("found %v", found)
+			}
+		})
+	}
+}

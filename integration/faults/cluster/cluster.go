@@ -16,8 +16,9 @@ import (
 // until it ends at most.
 type Cluster interface {
 	// URL is what clients are given, and Addrs are all addresses that they then
-	// dial, host:port.
+	// dial, host:port. AdminURL is for who may do everything, and is so for good.
 	URL() string
+	AdminURL() string
 	Addrs() []string
 
 	// Members names the servers. Their numbers below are indexes of this.
@@ -53,6 +54,10 @@ type Cluster interface {
 	// than a TTL, by the clock as it is: one that was renewed before a step back is.
 	SetClock(ctx context.Context, member int, ahead time.Duration) error
 	Settled(ctx context.Context) error
+
+	// ChangePassword gives the clients another, which is in URL from then on. It ends
+	// their connections, and returns when nobody gets in with the one before.
+	ChangePassword(ctx context.Context) error
 
 	// Transfer has another member lead, in good order.
 	Transfer(ctx context.Context) error
@@ -90,6 +95,7 @@ type Traits struct {
 	Quota      bool // it can run out of space that it is allowed
 	Disks      bool // its disks can be filled
 	Clock      bool // it looks at the wall clock, which can be set
+	Passwords  bool // that of the clients can be changed
 	Transfers  bool // leadership can be handed over
 	Maintains  bool
 	Deletes    bool // an entry can be removed by hand
@@ -120,9 +126,9 @@ var kinds = map[string]kind{
 	"etcd": {Traits{TTL: 3 * time.Second, Keep: 2 * time.Second,
 		Replicated: true, Quota: true, Disks: true, Transfers: true, Maintains: true, Deletes: true}, startEtcd},
 	"redis": {Traits{TTL: 3 * time.Second, Keep: 2 * time.Second, Quiet: true,
-		Replicated: true, Clock: true, Transfers: true, Maintains: true, Deletes: true}, startRedis},
+		Replicated: true, Clock: true, Passwords: true, Transfers: true, Maintains: true, Deletes: true}, startRedis},
 	"postgres": {Traits{TTL: 3 * time.Second, Keep: 2 * time.Second,
-		Disks: true, Clock: true, Transfers: true, Maintains: true, Deletes: true}, startPostgres},
+		Disks: true, Clock: true, Passwords: true, Transfers: true, Maintains: true, Deletes: true}, startPostgres},
 	"zk": {Traits{TTL: 4 * time.Second, Keep: 4 * time.Second,
 		Replicated: true, Disks: true, Deletes: true}, startZooKeeper},
 }

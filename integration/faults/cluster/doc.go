@@ -22,6 +22,12 @@
 // are filled up; a Redis keeps nothing there. etcd also has a quota, which somebody else
 // uses up. Either needs no more than what an operator who looks away can do.
 //
+// # Passwords
+//
+// Clients of Redis and PostgreSQL have a password, which is changed; they are started
+// again with the new one. A digest of ZooKeeper's cannot be changed: it is part of the
+// rules that each node was made with. The clients of etcd have none here.
+//
 // # Clocks
 //
 // Redis and PostgreSQL end sessions by the wall clock. Their servers are given another

@@ -32,6 +32,7 @@ const (
 type etcd struct {
 	*network
 	timeless
+	open
 	members []*member
 	admin   *clientv3.Client // at all of them
 	single  []*clientv3.Client
@@ -80,6 +81,8 @@ func startEtcd(ctx context.Context, dir string, _ time.Duration) (_ Cluster, err
 }
 
 func (c *etcd) URL() string { return "etcd://" + strings.Join(c.Addrs(), ",") + etcdPrefix }
+
+func (c *etcd) AdminURL() string { return c.URL() }
 
 func (c *etcd) Addrs() []string {
 	var addrs []string

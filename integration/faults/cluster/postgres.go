@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/fairlead-go/fairlead/internal/pgserver"
+	fairleadpostgres "github.com/fairlead-go/fairlead/session/postgres"
 	"github.com/fairlead-go/fairlead/watch"
 )
 
@@ -24,12 +25,13 @@ const (
 type postgres struct {
 	*network // none
 	unlimited
+	user   user
 	disk   *disk
 	clocks *clocks
 	server *pgserver.Server
 }
 
-func startPostgres(_ context.Context, dir string, _ time.Duration) (Cluster, error) {
+func startPostgres(ctx context.Context, dir string, _ time.Duration) (Cluster, error) {
 	dir = filepath.Join(dir, "postgres")
 	clocks, err := newClocks(dir+"-clock", 1)
 	if err != nil {
@@ -45,13 +47,45 @@ func startPostgres(_ context.Context, dir string, _ time.Duration) (Cluster, err
 	if err != nil {
 		return nil, err
 	}
-	return &postgres{server: s, disk: d, clocks: clocks}, nil
+	c := &postgres{server: s, disk: d, clocks: clocks}
+	if err := c.admit(ctx); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
 }
 
-// URL leaves out what is for libpq.
-func (c *postgres) URL() string {
-	u, _, _ := strings.Cut(c.server.AdminURL(postgresDatabase), "?")
-	return u
+func (c *postgres) URL() string      { return plain(c.server.URL(userName, c.user.get(), postgresDatabase)) }
+func (c *postgres) AdminURL() string { return plain(c.server.AdminURL(postgresDatabase)) }
+
+// plain leaves out what is for libpq.
+func plain(url string) string {
+	url, _, _ = strings.Cut(url, "?")
+	return url
+}
+
+// admit makes the schema, and the clients' user, who may use it.
+func (c *postgres) admit(ctx context.Context) error {
+	if err := fairleadpostgres.Migrate(ctx, c.AdminURL()); err != nil {
+		return err
+	}
+	return c.user.change(ctx, c.URL, func(password string) error {
+		if err := c.server.CreateRole(ctx, userName, password); err != nil {
+			return err
+		}
+		return c.server.Exec(ctx, postgresDatabase, `GRANT USAGE ON SCHEMA fairlead TO client;
+			GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA fairlead TO client`)
+	})
+}
+
+func (c *postgres) ChangePassword(ctx context.Context) error {
+	return c.user.change(ctx, c.URL, func(password string) error {
+		err := c.server.Exec(ctx, postgresDatabase, fmt.Sprintf(`ALTER ROLE client PASSWORD '%s'`, password))
+		if err != nil {
+			return err
+		}
+		return c.server.Exec(ctx, postgresDatabase, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1`, userName)
+	})
 }
 
 func (c *postgres) Addrs() []string                     { return []string{c.server.Addr()} }
@@ -98,13 +132,10 @@ func (c *postgres) FillDisk(ctx context.Context, _ int) error {
 	for range 2 * postgresDisk / postgresSegment {
 		err := c.server.Exec(ctx, postgresDatabase, `SELECT pg_logical_emit_message(false, 'faults', ''), pg_switch_wal()`)
 		if err != nil {
-			break
+			return nil
 		}
 	}
-	if log := c.server.Log(); !strings.Contains(log, "No space left on device") {
-		return fmt.Errorf("the disk is full, and the server says nothing of it:\n%s", log)
-	}
-	return nil
+	return errors.New("the disk is full, and the server's log goes on")
 }
 
 func (c *postgres) FreeDisk(ctx context.Context, _ int) (died bool, err error) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fairlead-go/fairlead/internal/redisserver"
+	fairleadredis "github.com/fairlead-go/fairlead/session/redis"
 	"github.com/fairlead-go/fairlead/watch"
 )
 
@@ -26,12 +27,13 @@ type redis struct {
 	*network
 	unlimited
 	diskless
+	user   user
 	clocks *clocks // of the servers that have data
 	ttl    time.Duration
 	all    []*redisserver.Server
 }
 
-func startRedis(_ context.Context, dir string, ttl time.Duration) (Cluster, error) {
+func startRedis(ctx context.Context, dir string, ttl time.Duration) (Cluster, error) {
 	clocks, err := newClocks(dir, redisServers)
 	if err != nil {
 		return nil, err
@@ -52,11 +54,37 @@ func startRedis(_ context.Context, dir string, ttl time.Duration) (Cluster, erro
 		n.close()
 		return nil, err
 	}
-	return &redis{Replicated: r, network: n, clocks: clocks, ttl: ttl, all: slices.Concat(r.Servers(), r.Sentinels())}, nil
+	c := &redis{Replicated: r, network: n, clocks: clocks, ttl: ttl, all: slices.Concat(r.Servers(), r.Sentinels())}
+	if err := c.ChangePassword(ctx); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
 }
 
-func (c *redis) URL() string {
-	return "redis://" + strings.Join(c.SentinelAddrs(), ",") + "?sentinel=" + c.Name()
+func (c *redis) URL() string      { return c.url(userName + ":" + c.user.get() + "@") }
+func (c *redis) AdminURL() string { return c.url("") }
+
+func (c *redis) url(user string) string {
+	return "redis://" + user + strings.Join(c.SentinelAddrs(), ",") + "?sentinel=" + c.Name()
+}
+
+// ChangePassword also has the servers write it down, or a restart would undo it.
+func (c *redis) ChangePassword(ctx context.Context) error {
+	return c.user.change(ctx, c.URL, func(password string) error {
+		for _, s := range c.Servers() {
+			for _, command := range [][]string{
+				slices.Concat([]string{"ACL", "SETUSER", userName, "reset", "on", ">" + password}, strings.Fields(fairleadredis.Rules(""))),
+				{"CONFIG", "REWRITE"},
+				{"CLIENT", "KILL", "USER", userName},
+			} {
+				if _, err := s.Do(ctx, command...); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
 }
 
 func (c *redis) Addrs() (addrs []string) {

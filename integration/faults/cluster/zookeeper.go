@@ -31,6 +31,7 @@ type zookeeper struct {
 	*zkserver.Ensemble
 	*network
 	timeless
+	open
 	unlimited
 	disks []*disk
 	admin *gozk.Conn
@@ -73,6 +74,8 @@ type silent struct{}
 func (silent) Printf(string, ...any) {}
 
 func (c *zookeeper) URL() string { return "zk://" + c.ConnectString() + zookeeperRoot }
+
+func (c *zookeeper) AdminURL() string { return c.URL() }
 
 func (c *zookeeper) Addrs() (addrs []string) {
 	for _, s := range c.Servers() {

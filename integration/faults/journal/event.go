@@ -81,6 +81,8 @@ type Strike struct {
 
 	Full bool `json:"full,omitempty"` // the store, or the member, had no space left
 
+	Refused bool `json:"refused,omitempty"` // clients with an older password are not let in
+
 	// Clock is by how far the member's clock was stepped, forward if it is positive.
 	Clock time.Duration `json:"clock,omitempty"`
 

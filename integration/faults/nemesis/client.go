@@ -10,24 +10,34 @@ import (
 	"github.com/fairlead-go/fairlead/integration/proxy"
 )
 
+// reserveAgain is how long to wait for a client to be free.
+const reserveAgain = 10 * time.Millisecond
+
 // reserve chooses a client that no other lane is busy with, and reports whether it
 // found one.
 func (n *Nemesis) reserve(ctx context.Context, pick uint64) (client int, ok bool) {
 	for ctx.Err() == nil {
-		n.mu.Lock()
 		all := n.Cast.Clients()
 		for i := range all {
 			client = int((pick + uint64(i)) % uint64(all))
-			if !n.hit[client] {
-				n.hit[client] = true
-				n.mu.Unlock()
+			if n.take(client) {
 				return client, true
 			}
 		}
-		n.mu.Unlock()
-		sleep(ctx, 10*time.Millisecond)
+		sleep(ctx, reserveAgain)
 	}
 	return 0, false
+}
+
+// take reserves a client, if no other lane is busy with it.
+func (n *Nemesis) take(client int) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.hit[client] {
+		return false
+	}
+	n.hit[client] = true
+	return true
 }
 
 func (n *Nemesis) release(client int) {

@@ -98,6 +98,8 @@ func (n *Nemesis) strike(ctx context.Context, f Fault) error {
 		return n.partition(ctx, f)
 	case ClockAhead, ClockFarAhead, ClockBack, ClockFarBack:
 		return n.setClock(ctx, f)
+	case Password:
+		return n.changePassword(ctx, f)
 	case Exhaust, FillLeader, FillMember:
 		return n.starve(ctx, f)
 	case MoveLeader, Maintain, EndSession, DeleteEntry:

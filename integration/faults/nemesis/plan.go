@@ -29,6 +29,7 @@ const (
 	ClockFarAhead Kind = "set the clock far ahead"
 	ClockBack     Kind = "set the clock back"
 	ClockFarBack  Kind = "set the clock far back"
+	Password      Kind = "change the password"
 	MoveLeader    Kind = "move the leader"
 	RestartAll    Kind = "restart all, one by one"
 	Maintain      Kind = "maintain"
@@ -114,6 +115,9 @@ func serverFaults(t cluster.Traits) []Kind {
 	}
 	if t.Clock {
 		kinds = append(kinds, ClockAhead, ClockFarAhead, ClockBack, ClockFarBack)
+	}
+	if t.Passwords {
+		kinds = append(kinds, Password)
 	}
 	if t.Quota {
 		kinds = append(kinds, Exhaust)

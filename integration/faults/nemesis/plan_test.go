@@ -63,7 +63,7 @@ func TestStoreIsAskedForNothingThatItHasNot(t *testing.T) {
 		for _, f := range lane {
 			switch f.Kind {
 			case KillMember, FreezeMember, RestartAll, MoveLeader, Maintain, DeleteEntry,
-				CutLeader, CutLeaderUp, CutLeaderDown, Ring, Exhaust, FillLeader, FillMember,
+				CutLeader, CutLeaderUp, CutLeaderDown, Ring, Exhaust, FillLeader, FillMember, Password,
 				ClockAhead, ClockFarAhead, ClockBack, ClockFarBack:
 				t.Fatalf("a store without traits gets %q", f.Kind)
 			}
