@@ -69,7 +69,7 @@ func (l lines) Write(p []byte) (int, error) {
 func TestOptionsThatMakeNoSenseAreRefused(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{
-		{"-backend", "paper"}, {"-minutes", "0"}, {"-clients", "2"}, {"-ttl", "-1s"}, {"-plant", "a tree"}, {"more"}, {"-table"},
+		{"-backend", "paper"}, {"-minutes", "0"}, {"-clients", "2"}, {"-ttl", "-1s"}, {"-plant", "a tree"}, {"-only", "rain"}, {"more"}, {"-table"},
 	} {
 		if o, err := parse(args); err == nil {
 			t.Errorf("%q was taken for %+v", args, o)
@@ -86,5 +86,9 @@ func TestReplayHasEverythingThatDecidesWhichFaultsHappen(t *testing.T) {
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%q is read as %+v, %v; want %+v", want.replay(), got, err, want)
 		}
+	}
+	want := options{backend: "etcd", only: "exhaust the quota"}
+	if line := want.replay(); !strings.HasSuffix(line, ` -only "exhaust the quota"`) {
+		t.Errorf("%q leaves out the only kind of fault", line)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -117,6 +118,8 @@ func parse(args []string) (options, error) {
 	}
 	switch {
 	case err != nil:
+	case o.only != "" && !slices.Contains(nemesis.Kinds(traits), nemesis.Kind(o.only)):
+		err = fmt.Errorf("%s is hit by nothing that is called %q, but by %q", o.backend, o.only, nemesis.Kinds(traits))
 	case f.NArg() > 0 || table || minutes <= 0 || o.clients < 3 || o.ttl < 0:
 		err = errors.New("minutes must be positive, there are three clients at least, and no arguments but flags, or else the files for a table")
 	}

@@ -2,12 +2,14 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/fairlead-go/fairlead/internal/process"
 )
@@ -42,6 +44,8 @@ const rules = `table bridge faults {
 const (
 	bridge     = "faults"
 	bridgeAddr = "10.7.0.254"
+
+	linkTimeout = 10 * time.Second
 )
 
 // port is what the bridge has for a host.
@@ -73,7 +77,24 @@ func newNetwork(n int) (*network, error) {
 			return nil, err
 		}
 	}
+	if err := w.whole(); err != nil {
+		w.close()
+		return nil, err
+	}
 	return w, nil
+}
+
+// whole returns when the bridge forwards at all its ports.
+func (w *network) whole() error {
+	ctx, cancel := context.WithTimeout(context.Background(), linkTimeout)
+	defer cancel()
+	return until(ctx, "the links to be up", func(ctx context.Context) error {
+		out, err := exec.CommandContext(ctx, "ip", "-details", "link", "show", "master", bridge).CombinedOutput()
+		if n := strings.Count(string(out), "state forwarding"); n != len(w.hosts) {
+			err = errors.Join(err, fmt.Errorf("%d of %d forward:\n%s", n, len(w.hosts), out))
+		}
+		return err
+	})
 }
 
 func (w *network) addHost(i int) error {

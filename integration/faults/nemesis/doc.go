@@ -1,5 +1,11 @@
 // Package nemesis draws faults from a seed and has them happen: to the members of
-// a store, to what is kept in it, and to its clients and their networks.
+// a store, their network, disks and clocks, to what is kept in it, and to its clients,
+// their networks and their password.
+//
+// What is done to a store has its effect, or fails the run: a partition has dropped
+// something, a leader that is cut off has noticed, a disk takes no byte more, etcd has
+// raised its alarm, a server whose clock was set tells another time, an old password is
+// refused.
 //
 // Faults happen in lanes. Those of a lane follow one another, with pauses, and one
 // is undone before the next begins: so there is never more than one member away,

@@ -3,6 +3,7 @@ package nemesis
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/fairlead-go/fairlead/integration/faults/cluster"
@@ -82,6 +83,9 @@ func Draw(seed uint64, t cluster.Traits, ttl, length time.Duration) []Lane {
 	}
 	return plan
 }
+
+// Kinds are those of faults that hit such a store.
+func Kinds(t cluster.Traits) []Kind { return slices.Compact(slices.Sorted(slices.Values(serverFaults(t)))) }
 
 // DrawOnly is Draw with nothing else for the store than one kind of fault.
 func DrawOnly(kind Kind, seed uint64, t cluster.Traits, ttl, length time.Duration) []Lane {
