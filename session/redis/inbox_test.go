@@ -217,6 +217,10 @@ func TestWaitingEntryDeletedByHandIsSteppedOver(t *testing.T) {
 	for what, remove := range map[string]func(name, id string){
 		"order":  func(name, id string) { do(t, s, "ZREM", "{fairlead}:q:"+name, id) },
 		"record": func(name, id string) { do(t, s, "HDEL", "{fairlead}:d:"+name, id) },
+		"both": func(name, id string) {
+			do(t, s, "ZREM", "{fairlead}:q:"+name, id)
+			do(t, s, "HDEL", "{fairlead}:d:"+name, id)
+		},
 	} {
 		p, q := enterAt(t, serverURL(s, ""), shortTTL, nil), enterAt(t, serverURL(s, ""), shortTTL, nil)
 		first, second, third := p.join(what), p.join(what), q.join(what)
@@ -240,6 +244,10 @@ func TestWaitingEntryDeletedByHandIsSteppedOver(t *testing.T) {
 			over(t, q.wait(v))
 		}
 		q.leave(third.Me)
+		// Also not the list of those who were behind it.
+		if left := do(t, s, "KEYS", "{fairlead}:?:"+what+"*").([]any); len(left) > 0 {
+			t.Errorf("%s: %v is left", what, left)
+		}
 	}
 }
 

@@ -5,7 +5,11 @@
 local session, name, id, token, version = unpack(ARGV, 1, 5)
 if left(session) == 0 then return { 'lease' } end
 local its = string.match(lookup(name, id) or '', '^%d+')
-if its ~= token then return { 'gone' } end
+if its ~= token then
+	-- Deleted by hand: those behind it are told, and nothing stays of it.
+	if not its then remove(name, id) end
+	return { 'gone' }
+end
 local same, soonest = #ARGV > 5 or version ~= '', nil
 for i = 6, #ARGV, 2 do
 	local record = lookup(name, ARGV[i])
