@@ -112,8 +112,8 @@ bench: ## us and the peers on one server in one run: prints the table of ratios
 MINUTES ?= 1
 
 .PHONY: torture
-torture: ## faults of all kinds on a real store, everything checked: make torture BACKEND=etcd MINUTES=10 SEED=7
-	cd integration && go run ./faults $(if $(filter-out memory,$(BACKEND)),-backend $(BACKEND)) -minutes $(MINUTES) $(if $(SEED),-seed $(SEED))
+torture: ## faults of all kinds on a real store, everything checked: make torture BACKEND=etcd MINUTES=10 SEED=7; as root also partitions and full disks; ONLY="kill the leader" for one kind
+	cd integration && go run ./faults $(if $(filter-out memory,$(BACKEND)),-backend $(BACKEND)) -minutes $(MINUTES) $(if $(SEED),-seed $(SEED)) $(if $(ONLY),-only "$(ONLY)")
 
 .PHONY: vuln
 vuln: ## govulncheck; not part of `make test`, as it asks vuln.go.dev

@@ -103,6 +103,9 @@ func (s *stage) open(ctx context.Context) (err error) {
 	if s.cluster, err = cluster.Start(ctx, s.backend, s.data(), s.ttl); err != nil {
 		return err
 	}
+	if !cluster.Entered() {
+		fmt.Fprintln(s.out, "without the right to have namespaces, which root has, nothing is partitioned and no disk is filled")
+	}
 	if n, err := s.cluster.Watchers(ctx); err == nil {
 		s.run.Watchers = append(s.run.Watchers, n)
 	} else if !errors.Is(err, cluster.ErrNone) {
