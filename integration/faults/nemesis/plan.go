@@ -85,7 +85,9 @@ func Draw(seed uint64, t cluster.Traits, ttl, length time.Duration) []Lane {
 }
 
 // Kinds are those of faults that hit such a store.
-func Kinds(t cluster.Traits) []Kind { return slices.Compact(slices.Sorted(slices.Values(serverFaults(t)))) }
+func Kinds(t cluster.Traits) []Kind {
+	return slices.Compact(slices.Sorted(slices.Values(serverFaults(t))))
+}
 
 // DrawOnly is Draw with nothing else for the store than one kind of fault.
 func DrawOnly(kind Kind, seed uint64, t cluster.Traits, ttl, length time.Duration) []Lane {
