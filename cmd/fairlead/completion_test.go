@@ -3,6 +3,9 @@
 package main
 
 import (
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -73,6 +76,26 @@ func TestCompletionTellsWhatNamesAre(t *testing.T) {
 	want := []cobra.Completion{"a\tmutex, 1 holder, 2 waiters", "b\t" + `x\x1b[2J\tx` + ", 1 holder, nobody waits"}
 	if !slices.Equal(got, want) {
 		t.Errorf("names are completed as %q, want %q", got, want)
+	}
+}
+
+// bashAsks is what bash does when somebody presses the tabulator key behind "show shell/",
+// with what the package bash-completion has.
+const bashAsks = `
+_get_comp_words_by_ref() { words=("${COMP_WORDS[@]}"); cword=$COMP_CWORD; cur=${words[cword]}; prev=${words[cword-1]}; }
+compopt() { :; }
+source <(fairlead completion bash)
+COMP_WORDS=(fairlead show shell/); COMP_CWORD=2; COMP_LINE="${COMP_WORDS[*]}"; COMP_POINT=${#COMP_LINE}; COMP_TYPE=63
+__start_fairlead
+echo "${COMPREPLY[@]}"`
+
+func TestBashCompletesNamesInUse(t *testing.T) {
+	hold(t, "lock", "shell/in-bash")
+	cmd := exec.CommandContext(t.Context(), "bash", "-c", bashAsks)
+	cmd.Env = append(os.Environ(), storeVariable+"="+store, "PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH"))
+	out, err := cmd.CombinedOutput()
+	if err != nil || !slices.Contains(strings.Fields(string(out)), "shell/in-bash") {
+		t.Errorf("bash completes: %v\n%s", err, out)
 	}
 }
 
