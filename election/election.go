@@ -148,10 +148,10 @@ func TermFrom(ctx context.Context) (*Term, bool) {
 // ends with the term and with ctx.
 //
 //   - lead returns while leading: Run resigns and returns lead's error.
-//   - The term is lost: Run waits for lead to return, logs its error, and
-//     campaigns again.
+//   - The term is lost, be it that somebody breaks it: Run waits for lead to
+//     return, logs its error, and campaigns again, at the end of the queue.
 //   - ctx ends: Run waits for lead, resigns and returns ctx's error.
-//   - Campaign fails: Run returns its error.
+//   - Campaign fails, be it that somebody breaks the wait: Run returns its error.
 //   - lead panics: Run resigns, and the panic goes on.
 //
 // Two leads of one Run never overlap.

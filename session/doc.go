@@ -20,6 +20,9 @@
 // hearing from the store, as long as its monotonic clock runs at the right rate,
 // the process is scheduled, and nobody else removes its lease or entry.
 //
+// What somebody takes away with [Session.Break] ends in the same way: who held it
+// is told by whom and why, and the next one is granted when it has stopped.
+//
 // A request whose reply is lost is settled: its entry is adopted or is made
 // impossible. Whatever a call that failed may have left in the store is removed
 // in the background until that is known to have happened or the lease is over.

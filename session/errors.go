@@ -28,6 +28,9 @@ var (
 	// is more than its limit.
 	ErrLimit error = &sentinel{"the limit does not allow it", "limit"}
 
+	// ErrNotHeld: nothing stands in the queue under that token. See Session.Break.
+	ErrNotHeld error = &sentinel{"nothing is held or waits under this token", "not_held"}
+
 	// ErrNoLeader: nobody leads.
 	ErrNoLeader error = &sentinel{"no leader", "no_leader"}
 )
@@ -39,6 +42,26 @@ func (e *sentinel) Error() string { return e.text }
 
 // ErrorType is the value of error.type in telemetry.
 func (e *sentinel) ErrorType() string { return e.errorType }
+
+// Broken is why a grant, or a wait, ended that somebody broke: see
+// [Session.Break]. It Is ErrLost.
+type Broken struct {
+	By     string // who broke it
+	Reason string // in their own words; may be empty
+}
+
+func (b *Broken) Error() string {
+	if b.Reason == "" {
+		return fmt.Sprintf("%v: broken by %s", ErrLost, b.By)
+	}
+	return fmt.Sprintf("%v: broken by %s: %s", ErrLost, b.By, b.Reason)
+}
+
+// Is reports whether target is ErrLost.
+func (b *Broken) Is(target error) bool { return target == ErrLost }
+
+// ErrorType is the value of error.type in telemetry.
+func (b *Broken) ErrorType() string { return "broken" }
 
 // Error is the error of every method of a primitive: what was tried, on what,
 // and why it failed.

@@ -16,7 +16,7 @@ import (
 //
 //	         Release                 left the queue
 //	held ───────────────▶ released ───────────────────▶ gone
-//	 │ trust window closed, lease ended, entry removed
+//	 │ trust window closed, lease ended, entry removed, broken by somebody
 //	 └──────────────────▶ lost
 //
 // In both cases the context is done first; only then can somebody else be next.
@@ -28,10 +28,11 @@ type Grant struct {
 	holding *telemetry.Holding
 	updates chan struct{} // held by the one that updates the value
 	given   sync.Once     // the owner has given it back
+	held    gate          // until then
+	running gate          // functions under Do; entered under mu
 
 	mu        sync.Mutex
 	cause     error // why it ended, nil while held
-	working   int   // functions under Do
 	exchanged bool  // the entry is another grant's now
 }
 
@@ -46,7 +47,7 @@ func (p *Place) Grant(ctx context.Context) (*Grant, error) {
 // grantAs makes a grant of the given mode.
 func (p *Place) grantAs(ctx context.Context, mode driver.Mode) (*Grant, error) {
 	if err := p.t.trusted(); err != nil {
-		return nil, p.t.displace(err)
+		return nil, p.displace(err)
 	}
 	what := telemetry.Subject{Kind: p.claim.Kind, Mode: string(mode), Name: p.claim.Name}
 	inner, holding := p.t.s.tel.Hold(context.WithoutCancel(ctx), what, p.view.Me.Token)
@@ -75,7 +76,16 @@ func (p *Place) register(g *Grant) error {
 	}
 	p.grant = g
 	p.t.held.enter()
+	g.held.enter()
 	return nil
+}
+
+// giveBack records, once, that the owner has given the grant back.
+func (g *Grant) giveBack() {
+	g.given.Do(func() {
+		g.held.exit()
+		g.p.t.held.exit()
+	})
 }
 
 type grantKey struct{}
@@ -218,7 +228,7 @@ func (g *Grant) Exchange(ctx context.Context, mode driver.Mode, value string) (*
 		return nil, g.fail(verb, err)
 	}
 	g.report()
-	defer g.given.Do(g.p.t.held.exit)
+	defer g.giveBack()
 	err := g.p.update(ctx, value)
 	if err == nil {
 		var next *Grant
@@ -260,7 +270,7 @@ func (g *Grant) Release(ctx context.Context) error {
 	if g.passedOn() {
 		return nil
 	}
-	g.given.Do(g.p.t.held.exit)
+	g.giveBack()
 	if cause := g.ended(); errors.Is(cause, ErrLost) {
 		g.p.depart() // the lease may live on
 		return g.fail("release", cause)
@@ -305,7 +315,7 @@ func (g *Grant) enter(ctx context.Context) (inner context.Context, exit func(), 
 		defer g.mu.Unlock()
 		return nil, nil, g.fail("hold", g.cause)
 	}
-	g.working++
+	g.running.enter()
 	t.running.enter()
 	t.s.running.enter()
 	g.mu.Unlock()
@@ -321,9 +331,7 @@ func (g *Grant) enter(ctx context.Context) (inner context.Context, exit func(), 
 	return inner, func() {
 		forget()
 		release()
-		g.mu.Lock()
-		g.working--
-		g.mu.Unlock()
+		g.running.exit()
 		t.running.exit()
 		t.s.running.exit()
 	}, nil
@@ -331,9 +339,12 @@ func (g *Grant) enter(ctx context.Context) (inner context.Context, exit func(), 
 
 // busy reports whether a function runs under the grant.
 func (g *Grant) busy() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.working > 0
+	select {
+	case <-g.running.idle():
+		return false
+	default:
+		return true
+	}
 }
 
 // end ends the grant, for the first cause given. When it returns, whoever calls
@@ -375,7 +386,7 @@ func (g *Grant) passOn() error {
 	switch {
 	case g.cause != nil:
 		return g.cause
-	case g.working > 0:
+	case g.busy():
 		return errBusy
 	}
 	g.exchanged, g.cause = true, ErrReleased

@@ -34,7 +34,7 @@ type Place struct {
 	me        driver.Entry // as last seen
 	joined    bool         // the entry is known to have been made
 	grant     *Grant       // once it was the place's turn: the latest
-	displaced error        // somebody removed the entry
+	displaced error        // somebody removed the entry, or broke it: then a *Broken
 	wake      context.CancelCauseFunc
 
 	leaving atomic.Bool   // somebody sees to the removal of the entry
@@ -160,7 +160,7 @@ func (p *Place) View() driver.View { return p.view }
 
 // Await blocks until one of the obstacles, which the view shows, has left or has
 // changed, and takes a new view then. It ends otherwise only with ctx's error,
-// with ErrDisplaced, with ErrClosed, or with a permanent error of the store:
+// with ErrDisplaced, with a *Broken, with ErrClosed, or with a permanent error of the store:
 // after any other trouble it looks again, and waits on.
 func (p *Place) Await(ctx context.Context, on driver.Obstacles) error {
 	inner, cancel := p.t.during(ctx)
@@ -201,17 +201,33 @@ func (p *Place) ended(ctx, inner context.Context, err error) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case errors.Is(err, driver.ErrLeaseGone):
-		return p.t.displace(p.t.lose(lost("the store does not know the lease any more")))
+		return p.displace(p.t.lose(lost("the store does not know the lease any more")))
 	case p.t.serving.Err() != nil: // which inner may not have heard of yet
-		return p.t.displace(context.Cause(p.t.serving))
+		return p.displace(context.Cause(p.t.serving))
 	case inner.Err() != nil:
-		return p.t.displace(context.Cause(inner))
+		return p.displace(context.Cause(inner))
 	case errors.Is(err, driver.ErrEntryGone):
 		return p.vanish()
 	case driver.IsPermanent(err):
 		return err
 	}
 	return nil
+}
+
+// displace returns the error of a place that ended for the cause: what was broken
+// is to stay so, also when the lease is lost just then.
+func (p *Place) displace(cause error) error {
+	if displaced := p.gaveUp(); displaced != nil {
+		return displaced
+	}
+	return p.t.displace(cause)
+}
+
+// gaveUp returns why the place ended though its lease did not, or nil.
+func (p *Place) gaveUp() error {
+	p.t.mu.Lock()
+	defer p.t.mu.Unlock()
+	return p.displaced
 }
 
 // displace wraps the cause of a place's end, unless the session was closed.
@@ -222,13 +238,22 @@ func (t *tenure) displace(cause error) error {
 	return fmt.Errorf("%w: %w", ErrDisplaced, cause)
 }
 
-// vanish records that somebody else removed the entry.
+// vanish records that somebody else removed the entry. Who did it with Break has left
+// word in the same step, which is looked for, for a moment: the successor may run
+// already, and did so before anybody here could know.
 func (p *Place) vanish() error {
+	if err := p.gaveUp(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(p.t.ctx, grace)
+	defer cancel()
+	_ = p.t.obey(ctx)
 	cause := lost("the entry was removed by somebody else")
-	displaced := fmt.Errorf("%w: %w", ErrDisplaced, cause)
 	p.t.mu.Lock()
-	p.displaced = displaced
-	g, wake := p.grant, p.wake
+	if p.displaced == nil {
+		p.displaced = fmt.Errorf("%w: %w", ErrDisplaced, cause)
+	}
+	displaced, g, wake := p.displaced, p.grant, p.wake
 	p.t.mu.Unlock()
 	if g != nil {
 		g.end(cause)

@@ -31,6 +31,7 @@ type tenure struct {
 
 	opened chan struct{} // closed when the window opens, once
 	kept   chan struct{} // closed when keep has returned
+	marked chan struct{} // holds one when there may be marks that were not read
 
 	mu     sync.Mutex
 	over   error // why the lease is over for us; nothing is granted any more
@@ -48,7 +49,7 @@ type tenure struct {
 func newTenure(s *Session, lease driver.Lease, sent window) *tenure {
 	t := &tenure{
 		s: s, lease: lease, places: map[string]*Place{}, rtt: time.Since(sent.end),
-		opened: make(chan struct{}), kept: make(chan struct{}), acked: renewals{sent},
+		opened: make(chan struct{}), kept: make(chan struct{}), marked: make(chan struct{}, 1), acked: renewals{sent},
 	}
 	t.ctx, t.cancel = context.WithCancelCause(context.Background())
 	t.serving, t.dismiss = context.WithCancelCause(s.ctx)
@@ -257,12 +258,13 @@ func (t *tenure) extend(sent window) error {
 	return nil
 }
 
-// watch learns of an end of the lease that the store, or an operator, decided.
+// watch learns of an end of the lease that the store, or an operator, decided, and
+// of marks.
 func (t *tenure) watch() {
 	var pause pause
 	for {
 		start := time.Now()
-		err := t.lease.Watch(t.ctx)
+		err := t.lease.Watch(t.ctx, t.mark)
 		if errors.Is(err, driver.ErrLeaseGone) {
 			_ = t.lose(lost("the lease was ended at the store"))
 		}
@@ -275,37 +277,52 @@ func (t *tenure) watch() {
 	}
 }
 
-// audit compares, now and then, what the store has under the lease with what we
-// believe. An entry of ours that is gone was removed by somebody else, and its
-// owner must learn of it; an entry that we know nothing of is left over, from a
-// request given up or a store that went back in time, and must not block others.
+// audit reads what marks there are, when word of them comes, and now and then, as
+// that may be lost; then it also compares what is under the lease.
 func (t *tenure) audit() {
 	tick := time.NewTicker(t.lease.TTL() / 3)
 	defer tick.Stop()
+	var pause pause
 	for {
 		select {
 		case <-t.ctx.Done():
 			return
+		case <-t.marked:
+			switch err := t.obey(t.ctx); {
+			case err == nil:
+				pause.reset()
+			case !driver.IsPermanent(err) && pause.wait(t.ctx) == nil:
+				t.mark()
+			}
 		case <-tick.C:
+			_ = t.obey(t.ctx)
+			t.compare()
 		}
-		believed := t.settled()
-		entries, err := t.lease.Entries(t.ctx)
-		if err != nil {
-			continue
+	}
+}
+
+// compare looks for differences between what the store has under the lease and what
+// we believe. An entry of ours that is gone was removed by somebody else, and its
+// owner must learn of it; an entry that we know nothing of is left over, from a
+// request given up or a store that went back in time, and must not block others.
+func (t *tenure) compare() {
+	believed := t.settled()
+	entries, err := t.lease.Entries(t.ctx)
+	if err != nil {
+		return
+	}
+	found := make(map[string]bool, len(entries))
+	for _, e := range entries {
+		found[e.ID] = true
+		// Places are registered before their request is sent, so this
+		// entry is not one that is just being made.
+		if e.ID != "" && t.place(e.ID) == nil {
+			_ = t.lease.Leave(t.ctx, e)
 		}
-		found := make(map[string]bool, len(entries))
-		for _, e := range entries {
-			found[e.ID] = true
-			// Places are registered before their request is sent, so this
-			// entry is not one that is just being made.
-			if e.ID != "" && t.place(e.ID) == nil {
-				_ = t.lease.Leave(t.ctx, e)
-			}
-		}
-		for _, p := range believed {
-			if !found[p.claim.ID] {
-				p.verify(t.ctx)
-			}
+	}
+	for _, p := range believed {
+		if !found[p.claim.ID] {
+			_ = p.verify(t.ctx)
 		}
 	}
 }

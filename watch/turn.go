@@ -81,8 +81,9 @@ type Claim struct {
 //
 // It ends with the grant; with ctx's error, or context.DeadlineExceeded after
 // MaxWait; with ErrClosed; with ErrHeld, if c.Try; with ErrKind or ErrLimit, if
-// the queue is in use by others for something else; or with an error that trying
-// again cannot heal. All are wrapped in a *session.Error. When it fails, its
+// the queue is in use by others for something else; with a *session.Broken, which
+// Is ErrLost, if somebody breaks the wait; or with an error that trying again
+// cannot heal. All are wrapped in a *session.Error. When it fails, its
 // entry is removed, if need be in the background. When a reply is lost, it
 // finds out what happened; it neither fails for that nor joins twice.
 func Turn(ctx context.Context, s *session.Session, c Claim, rule Rule) (*session.Grant, error) {

@@ -149,8 +149,19 @@ func (l *wireLease) about(ctx context.Context, id string) context.Context {
 
 func (l *wireLease) Renew(ctx context.Context) error  { return l.Lease.Renew(l.tag(ctx)) }
 func (l *wireLease) Check(ctx context.Context) error  { return l.Lease.Check(l.tag(ctx)) }
-func (l *wireLease) Watch(ctx context.Context) error  { return l.Lease.Watch(l.tag(ctx)) }
 func (l *wireLease) Revoke(ctx context.Context) error { return l.Lease.Revoke(l.tag(ctx)) }
+
+func (l *wireLease) Watch(ctx context.Context, marked func()) error {
+	return l.Lease.Watch(l.tag(ctx), marked)
+}
+
+func (l *wireLease) Marks(ctx context.Context) ([]driver.Mark, error) {
+	return l.Lease.Marks(l.tag(ctx))
+}
+
+func (l *wireLease) Clear(ctx context.Context, m driver.Mark) error {
+	return l.Lease.Clear(l.about(ctx, m.ID), m)
+}
 
 func (l *wireLease) Join(ctx context.Context, c driver.Claim) (driver.View, error) {
 	actor, _ := ctx.Value(actorKey{}).(int)

@@ -15,13 +15,14 @@ type Mutation struct {
 	Read     func(ctx context.Context, s driver.Store, name string, n int) (driver.Queue, error)
 	Watch    func(ctx context.Context, s driver.Store, name string, f func(driver.Queue) error) error
 	SetLimit func(ctx context.Context, s driver.Store, name string, from, to driver.Limit) error
+	Break    func(ctx context.Context, s driver.Store, e driver.Entry, m driver.Mark, force bool) error
 	Lease    Lies
 }
 
 // Lies are the methods of a lease to replace.
 type Lies struct {
 	Renew   func(ctx context.Context, l *Lease) error
-	Watch   func(ctx context.Context, l *Lease) error
+	Watch   func(ctx context.Context, l *Lease, marked func()) error
 	Revoke  func(ctx context.Context, l *Lease) error
 	Join    func(ctx context.Context, l *Lease, c driver.Claim) (driver.View, error)
 	Resolve func(ctx context.Context, l *Lease, c driver.Claim) (driver.View, error)
@@ -30,6 +31,8 @@ type Lies struct {
 	Update  func(ctx context.Context, l *Lease, e driver.Entry, value string) (driver.Entry, error)
 	Leave   func(ctx context.Context, l *Lease, e driver.Entry) error
 	Entries func(ctx context.Context, l *Lease) ([]driver.Entry, error)
+	Marks   func(ctx context.Context, l *Lease) ([]driver.Mark, error)
+	Clear   func(ctx context.Context, l *Lease, m driver.Mark) error
 }
 
 // Plant returns the driver with the mutation.
@@ -78,6 +81,13 @@ func (s *store) SetLimit(ctx context.Context, name string, from, to driver.Limit
 	return s.Store.SetLimit(ctx, name, from, to)
 }
 
+func (s *store) Break(ctx context.Context, e driver.Entry, m driver.Mark, force bool) error {
+	if s.is.Break != nil {
+		return s.is.Break(ctx, s.Store, e, m, force)
+	}
+	return s.Store.Break(ctx, e, m, force)
+}
+
 // A Lease is a mutated one. The one inside is sound.
 type Lease struct {
 	driver.Lease
@@ -94,11 +104,11 @@ func (l *Lease) Renew(ctx context.Context) error {
 }
 
 // Watch implements driver.Lease.
-func (l *Lease) Watch(ctx context.Context) error {
+func (l *Lease) Watch(ctx context.Context, marked func()) error {
 	if l.is.Watch != nil {
-		return l.is.Watch(ctx, l)
+		return l.is.Watch(ctx, l, marked)
 	}
-	return l.Lease.Watch(ctx)
+	return l.Lease.Watch(ctx, marked)
 }
 
 // Revoke implements driver.Lease.
@@ -163,6 +173,22 @@ func (l *Lease) Entries(ctx context.Context) ([]driver.Entry, error) {
 		return l.is.Entries(ctx, l)
 	}
 	return l.Lease.Entries(ctx)
+}
+
+// Marks implements driver.Lease.
+func (l *Lease) Marks(ctx context.Context) ([]driver.Mark, error) {
+	if l.is.Marks != nil {
+		return l.is.Marks(ctx, l)
+	}
+	return l.Lease.Marks(ctx)
+}
+
+// Clear implements driver.Lease.
+func (l *Lease) Clear(ctx context.Context, m driver.Mark) error {
+	if l.is.Clear != nil {
+		return l.is.Clear(ctx, l, m)
+	}
+	return l.Lease.Clear(ctx, m)
 }
 
 // Latest returns the last entry of the lease in e's queue, whatever its identity, and

@@ -23,6 +23,8 @@
 //     the lease can take effect any more, however late it arrives.
 //   - An entry is recognised by its own identity (ID and token). Leave and
 //     Update of an entry that is gone never touch another one.
+//   - Break of an entry that is gone never touches another one either, and leaves
+//     no mark.
 //   - Methods return promptly when their context ends. What the store did by
 //     then is unknown to the caller, who asks with Resolve.
 //

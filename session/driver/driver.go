@@ -43,6 +43,17 @@ type Store interface {
 	// needs no I/O it is given even if ctx is done.
 	Identify(ctx context.Context, e Entry) (string, error)
 
+	// Break leaves the mark m for the owner of the entry e, which Read or Watch
+	// has shown, and with force removes the entry in the same step: whoever learns
+	// that it is gone finds the mark. It fails with ErrEntryGone, and does nothing,
+	// when that very entry, by its identity, is not there any more. To leave a mark
+	// twice is to leave it once. An entry without an ID is removed without a mark;
+	// without force, Break of such an entry fails for good.
+	//
+	// The mark goes with the owner's lease or, where the store cannot tie it to
+	// that, is swept after the lease's end.
+	Break(ctx context.Context, e Entry, m Mark, force bool) error
+
 	// Close ends the connection. Leases that were not revoked expire.
 	Close() error
 }
@@ -77,8 +88,19 @@ type Lease interface {
 
 	// Watch blocks until ctx ends, there is trouble, or the store shows that
 	// the lease is gone (ErrLeaseGone). It spares a holder whose lease was
-	// revoked the wait until its next renewal.
-	Watch(ctx context.Context) error
+	// revoked the wait until its next renewal. Meanwhile it calls marked, which
+	// returns at once, when a mark for one of the lease's entries was left, or was
+	// there when the watch began. It may call it for nothing, and it may miss a
+	// mark: whoever waits for one asks Marks now and then.
+	Watch(ctx context.Context, marked func()) error
+
+	// Marks lists the marks that were left for entries of this lease and not
+	// cleared since, also of entries that are gone. It is linearizable.
+	Marks(ctx context.Context) ([]Mark, error)
+
+	// Clear removes a mark that was obeyed. It returns nil when the mark is known
+	// to be gone.
+	Clear(ctx context.Context, m Mark) error
 
 	// Revoke ends the lease and removes its entries. It returns nil when the
 	// lease is known to be gone, whoever ended it.
@@ -189,6 +211,14 @@ type Entry struct {
 
 	Identity string        // of the owner, where known; see [Store.Identify]
 	TTLLeft  time.Duration // of the owner's lease when read; 0 when unknown
+}
+
+// A Mark tells the owner of an entry that somebody breaks it: what the entry
+// entitles to has to end, and the entry to leave.
+type Mark struct {
+	ID     string // of the entry
+	By     string // who breaks it
+	Reason string // in their own words; may be empty
 }
 
 // A View is a queue as seen from one entry.

@@ -11,7 +11,7 @@ import (
 const (
 	MaxName  = 512         // bytes of a name
 	MaxValue = 64 << 10    // bytes of a value
-	MaxNote  = 256         // bytes of a note
+	MaxNote  = 256         // bytes of a note, and of the reason of a mark
 	Reserved = ".fairlead" // no name starts with this part: what is not a queue lives there
 )
 

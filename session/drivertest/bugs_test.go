@@ -3,6 +3,7 @@ package drivertest
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/fairlead-go/fairlead/internal/mutant"
@@ -131,7 +132,7 @@ var bugs = []bug{
 	}}.Plant, []string{"LeaseOutlivesItsTTLWhileRenewed", "LostRenewalIsTriedAgain"}},
 
 	{"lease watch tells nothing", mutant.Mutation{Lease: mutant.Lies{
-		Watch: func(ctx context.Context, _ *mutant.Lease) error { <-ctx.Done(); return ctx.Err() },
+		Watch: func(ctx context.Context, _ *mutant.Lease, _ func()) error { <-ctx.Done(); return ctx.Err() },
 	}}.Plant, []string{"LeaseWatchTellsOfTheEnd", "DoReportsALossEvenIfTheFunctionReturnsNil", "RunNeverOverlapsItself"}},
 
 	{"revokes nothing", mutant.RevokesNothing, []string{"RevokeIsIdempotent", "CloseCancelsGrants", "NothingIsLeftBehind", "CloseWithDoneContextCleansUp"}},
@@ -218,6 +219,69 @@ var bugs = []bug{
 			return v, err
 		},
 	}}.Plant, []string{"SharedAndPermitsSeeAllAhead", "PermitsNeverExceedTheLimit"}},
+
+	{"breaks whoever is first", mutant.Mutation{
+		Break: func(ctx context.Context, s driver.Store, e driver.Entry, m driver.Mark, force bool) error {
+			q, err := s.Read(ctx, e.Name, 1)
+			if err != nil {
+				return err
+			}
+			if len(q.Entries) == 0 {
+				return driver.ErrEntryGone
+			}
+			m.ID = q.Entries[0].ID
+			return s.Break(ctx, q.Entries[0], m, force)
+		},
+	}.Plant, []string{"BreakMarksThatEntryAlone", "BreakOfAnEntryThatIsGoneLeavesNoMark", "BreakNeverTakesTheNewerGrant",
+		"BrokenWaiterDoesNotJoinAgain", "BreakOfPermitsLetsTheNextIn"}},
+
+	{"breaks without the entry's identity", mutant.Mutation{
+		Break: func(ctx context.Context, s driver.Store, e driver.Entry, m driver.Mark, force bool) error {
+			err := s.Break(ctx, e, m, force)
+			if !errors.Is(err, driver.ErrEntryGone) {
+				return err
+			}
+			q, readErr := s.Read(ctx, e.Name, 0)
+			if readErr != nil || len(q.Entries) == 0 {
+				return err
+			}
+			m.ID = q.Entries[0].ID // whoever is in its place by now
+			return s.Break(ctx, q.Entries[0], m, force)
+		},
+	}.Plant, []string{"BreakOfAnEntryThatIsGoneLeavesNoMark", "BreakNeverTakesTheNewerGrant"}},
+
+	{"removes without force", mutant.Mutation{
+		Break: func(ctx context.Context, s driver.Store, e driver.Entry, m driver.Mark, _ bool) error {
+			return s.Break(ctx, e, m, true)
+		},
+	}.Plant, []string{"BreakMarksThatEntryAlone", "BrokenFunctionIsWaitedFor", "BrokenHolderLearnsWhoBrokeIt"}},
+
+	{"does not remove with force", mutant.Mutation{
+		Break: func(ctx context.Context, s driver.Store, e driver.Entry, m driver.Mark, _ bool) error {
+			return s.Break(ctx, e, m, false)
+		},
+	}.Plant, []string{"BreakMarksThatEntryAlone", "ForceRemovesExactlyThatEntry", "BreakThatGivesUpSaysWhatForceWouldDo"}},
+
+	{"leaves no mark with force", mutant.Mutation{
+		Break: func(ctx context.Context, s driver.Store, e driver.Entry, m driver.Mark, force bool) error {
+			if m.ID = strings.Repeat("0", len(m.ID)); !force {
+				m.ID = e.ID
+			}
+			return s.Break(ctx, e, m, force)
+		},
+	}.Plant, []string{"BreakMarksThatEntryAlone"}},
+
+	{"tells of no marks", mutant.Mutation{Lease: mutant.Lies{
+		Watch: func(ctx context.Context, l *mutant.Lease, _ func()) error { return l.Lease.Watch(ctx, func() {}) },
+	}}.Plant, []string{"LeaseWatchTellsOfMarks", "BrokenHolderLearnsWhoBrokeIt"}},
+
+	{"lists no marks", mutant.Mutation{Lease: mutant.Lies{
+		Marks: func(context.Context, *mutant.Lease) ([]driver.Mark, error) { return nil, nil },
+	}}.Plant, []string{"BreakMarksThatEntryAlone", "BrokenHolderLearnsWhoBrokeIt", "LostWordOfABreakIsMadeGood", "BrokenWaiterDoesNotJoinAgain"}},
+
+	{"clears no marks", mutant.Mutation{Lease: mutant.Lies{
+		Clear: func(context.Context, *mutant.Lease, driver.Mark) error { return nil },
+	}}.Plant, []string{"BreakMarksThatEntryAlone", "MarksAreClearedOnceObeyed"}},
 
 	{"tokens decrease", func(s driver.Store) driver.Store { return &mirror{s} },
 		[]string{"JoinAppends", "TokensIncreaseAlsoAfterTheQueueWasEmpty", "TokensStrictlyIncrease", "SessionsNeverOverlap"}},

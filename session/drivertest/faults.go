@@ -68,7 +68,8 @@ func (c *Calls) Interpose(s driver.Store) driver.Store { return Interpose(s, c.p
 // consists of.
 func request(op Op) bool {
 	switch op {
-	case OpJoin, OpResolve, OpWithdraw, OpWait, OpLook, OpUpdate, OpLeave, OpRead, OpWatch, OpList, OpSetLimit:
+	case OpJoin, OpResolve, OpWithdraw, OpWait, OpLook, OpUpdate, OpLeave, OpRead, OpWatch, OpList, OpSetLimit,
+		OpBreak:
 		return true
 	}
 	return false
@@ -231,7 +232,7 @@ func (c *Calls) holdBack(ctx context.Context, op Op) error {
 	c.mu.Lock()
 	delay := c.delay
 	c.mu.Unlock()
-	if delay > 0 && op != OpWatch && op != OpDeliver {
+	if delay > 0 && op != OpWatch && op != OpDeliver && op != OpMarked {
 		t := time.NewTimer(delay)
 		defer t.Stop()
 		select {

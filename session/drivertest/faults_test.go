@@ -105,7 +105,7 @@ func TestCutFailsWhatIsUnderWayAlone(t *testing.T) {
 		close(started)
 		return call(ctx)
 	})
-	go func() { watching <- l.Watch(t.Context()) }()
+	go func() { watching <- l.Watch(t.Context(), func() {}) }()
 	<-started
 	c.Cut()
 	if err := <-watching; !errors.Is(err, errCut) {

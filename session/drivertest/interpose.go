@@ -11,7 +11,8 @@ import (
 type Op string
 
 // The calls of a driver.Store and a driver.Lease that can block. OpDeliver is
-// the call back from Store.Watch with a state of the queue.
+// the call back from Store.Watch with a state of the queue, OpMarked that from
+// Lease.Watch with word of a mark.
 const (
 	OpGrant      Op = "grant"
 	OpRead       Op = "read"
@@ -32,6 +33,10 @@ const (
 	OpLeave      Op = "leave"
 	OpEntries    Op = "entries"
 	OpSetLimit   Op = "set limit"
+	OpBreak      Op = "break"
+	OpMarks      Op = "marks"
+	OpMarked     Op = "marked"
+	OpClear      Op = "clear"
 )
 
 // A Hook stands around every call of an interposed store. It makes the call by
@@ -97,6 +102,10 @@ func (s *store) SetLimit(ctx context.Context, name string, from, to driver.Limit
 	return s.hook(ctx, OpSetLimit, func(ctx context.Context) error { return s.inner.SetLimit(ctx, name, from, to) })
 }
 
+func (s *store) Break(ctx context.Context, e driver.Entry, m driver.Mark, force bool) error {
+	return s.hook(ctx, OpBreak, func(ctx context.Context) error { return s.inner.Break(ctx, e, m, force) })
+}
+
 func (s *store) Watch(ctx context.Context, name string, f func(driver.Queue) error) error {
 	return s.hook(ctx, OpWatch, func(ctx context.Context) error {
 		return s.inner.Watch(ctx, name, func(q driver.Queue) error {
@@ -128,8 +137,23 @@ func (l *lease) Lag() time.Duration { return l.inner.Lag() }
 
 func (l *lease) Renew(ctx context.Context) error  { return l.hook(ctx, OpRenew, l.inner.Renew) }
 func (l *lease) Check(ctx context.Context) error  { return l.hook(ctx, OpCheck, l.inner.Check) }
-func (l *lease) Watch(ctx context.Context) error  { return l.hook(ctx, OpWatchLease, l.inner.Watch) }
 func (l *lease) Revoke(ctx context.Context) error { return l.hook(ctx, OpRevoke, l.inner.Revoke) }
+
+func (l *lease) Watch(ctx context.Context, marked func()) error {
+	return l.hook(ctx, OpWatchLease, func(ctx context.Context) error {
+		return l.inner.Watch(ctx, func() {
+			_ = l.hook(ctx, OpMarked, func(context.Context) error { marked(); return nil })
+		})
+	})
+}
+
+func (l *lease) Marks(ctx context.Context) ([]driver.Mark, error) {
+	return reply(ctx, l.hook, OpMarks, l.inner.Marks)
+}
+
+func (l *lease) Clear(ctx context.Context, m driver.Mark) error {
+	return l.hook(ctx, OpClear, func(ctx context.Context) error { return l.inner.Clear(ctx, m) })
+}
 
 func (l *lease) Join(ctx context.Context, c driver.Claim) (driver.View, error) {
 	return reply(ctx, l.hook, OpJoin, func(ctx context.Context) (driver.View, error) {

@@ -112,12 +112,12 @@ func nothingAppliesUnderALeaseThatIsGone(f *fixture) {
 
 func leaseWatchTellsOfTheEnd(f *fixture) {
 	h := f.bare()
-	w := act(f, func() error { return h.Watch(f.ctx) })
+	w := act(f, func() error { return h.Watch(f.ctx, func() {}) })
 	f.b.Expire(f.TB, h.Lease)
 	if _, err := w.ended(); !errors.Is(err, driver.ErrLeaseGone) {
 		f.Errorf("Watch of a lease that was ended returned %v, want ErrLeaseGone", err)
 	}
-	if err := h.Watch(f.ctx); !errors.Is(err, driver.ErrLeaseGone) {
+	if err := h.Watch(f.ctx, func() {}); !errors.Is(err, driver.ErrLeaseGone) {
 		f.Errorf("Watch of a lease that is gone returned %v, want ErrLeaseGone", err)
 	}
 }
@@ -183,7 +183,7 @@ func driverReturnsWhenItsContextEnds(f *fixture) {
 		h.link.Freeze()
 	}
 	calls := map[string]func() error{
-		"Watch": func() error { return h.Watch(ctx) },
+		"Watch": func() error { return h.Watch(ctx, func() {}) },
 		"Wait":  func() error { _, err := h.Wait(ctx, v, one(first.Me)); return err },
 		"Store.Watch": func() error {
 			return h.store.Watch(ctx, name, func(driver.Queue) error { return nil })

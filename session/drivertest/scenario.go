@@ -23,6 +23,8 @@ var scenarios = []scenario{
 	{"Downgrade", writeDowngradeAndRelease},
 	{"Acquire", acquireAndRelease},
 	{"ContendedAcquire", waitForPermitsAndRelease},
+	{"Break", breakAnother},
+	{"ForcedBreak", forceAnother},
 }
 
 // each makes a case of every scenario.
@@ -110,6 +112,31 @@ func behind(ctx context.Context, t *trial, ahead *session.Grant, start func() *j
 	}
 	t.held(g)
 	return t.give(ctx, g)
+}
+
+func breakAnother(ctx context.Context, t *trial) error {
+	ahead := t.other.lock(t.name)
+	broken := t.p.breaking(ctx, t.name, ahead.Token(), false)
+	select {
+	case <-ahead.Context().Done():
+	case <-broken.done: // it has given up, and perhaps nobody was told
+	}
+	err := ahead.Release(t.f.ctx)
+	if _, failed := broken.ended(); failed != nil {
+		return failed
+	}
+	t.f.isBroken("Release of what was broken", err)
+	return nil
+}
+
+func forceAnother(ctx context.Context, t *trial) error {
+	ahead := t.other.lock(t.name)
+	_, err := t.p.breaking(ctx, t.name, ahead.Token(), true).ended()
+	if err == nil {
+		t.f.queued(t.name, 0)
+	}
+	_ = ahead.Release(t.f.ctx) // who may not have heard of it yet
+	return err
 }
 
 func tryAndRelease(ctx context.Context, t *trial) error {

@@ -60,7 +60,7 @@ func Cases() []Case {
 		rwmutexCases, semaphoreCases, resizeCases,
 		grantCases, doCases, closeCases, inputCases,
 		watchCases, electionCases, runCases,
-		replyCases, cancelCases, freezeCases, lossCases,
+		replyCases, cancelCases, freezeCases, lossCases, breakCases,
 	} {
 		all = append(all, group...)
 	}

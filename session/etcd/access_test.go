@@ -110,7 +110,7 @@ func TestWaitsGoOnWhenTokensAreNoLongerValid(t *testing.T) {
 	p := enterAt(t, "etcd://team:team-secret@"+s.Addr()+"/team", nil, watches.option())
 	ctx, cancel := context.WithCancel(t.Context())
 	end := make(chan error, 1)
-	go func() { end <- p.Watch(ctx) }()
+	go func() { end <- p.Watch(ctx, func() {}) }()
 	watches.begun(t, 1) // and keeps the stream open, with its token
 	for range 3 {
 		// The server forgets the tokens that it has given out to the user.

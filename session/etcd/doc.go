@@ -21,19 +21,23 @@
 //	cert, key      files with the client's certificate and its key
 //	server-name    the name to expect in the server's certificate, instead of the host
 //
-// A user needs one role, with readwrite permission on the prefix.
+// A user needs one role, with readwrite permission on the prefix. So does an operator who
+// breaks what others hold: see session.Session.Break.
 //
 // # Layout
 //
-// A lease is etcd's. Two kinds of keys hang on it:
+// A lease is etcd's. Three kinds of keys hang on it:
 //
 //	PREFIX/.fairlead/v1/session/LEASE            {"identity": …}
+//	PREFIX/.fairlead/v1/session/LEASE/mark/ID    {"by": …, "reason": …}
 //	PREFIX/NAME/LEASE-f1MK-SLOT                  ID-INFO, a newline, the value of the claim
 //	PREFIX/NAME/LEASE-f1xe-ID-INFO               the value of the claim, for elections
 //
 // LEASE is the lease's ID in hex. The first is the session key: while it is there
-// the session lives, and its mod revision is the session's epoch. The second is
-// an entry: f1 is the version of the layout, M a letter for the mode, K one for
+// the session lives, and its mod revision is the session's epoch. The second tells the
+// session that somebody breaks one of its entries; it watches what is below its key, and
+// removes a mark when that entry is gone. The rest are
+// entries: f1 is the version of the layout, M a letter for the mode, K one for
 // the primitive, ID the claim's 32 hex digits, and INFO its note, time and trace
 // context. The order of a queue is that of create revisions; they are the
 // tokens too. An election's proposal is the value, where "etcdctl elect -l" and

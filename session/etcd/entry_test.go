@@ -174,7 +174,7 @@ func TestUpdateWhoseReplyWasLostIsNotRepeated(t *testing.T) {
 func TestLeaseEndsWithItsSessionKey(t *testing.T) {
 	p, admin := enter(t, nil), raw(t, server, "", "")
 	end := make(chan error, 1)
-	go func() { end <- p.Watch(t.Context()) }()
+	go func() { end <- p.Watch(t.Context(), func() {}) }()
 	if _, err := p.Resolve(t.Context(), claim("q")); !errors.Is(err, driver.ErrEntryGone) { // moves the key
 		t.Fatal(err)
 	}
@@ -189,7 +189,7 @@ func TestLeaseEndsWithItsSessionKey(t *testing.T) {
 	}
 	for what, err := range map[string]error{
 		"Check":   p.Check(t.Context()),
-		"Watch":   p.Watch(t.Context()),
+		"Watch":   p.Watch(t.Context(), func() {}),
 		"Join":    errOf(p.Join(t.Context(), claim("q"))),
 		"Resolve": errOf(p.Resolve(t.Context(), claim("q"))),
 	} {

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/client/v3/concurrency"
 
 	"github.com/fairlead-go/fairlead/session"
@@ -53,6 +54,60 @@ func TestForeignEntriesTakeTheirTurn(t *testing.T) {
 	p.leave(v.Me)
 	if err := <-behind; err != nil {
 		t.Fatal(err)
+	}
+}
+
+// An entry of another library looks for no mark: it is removed by force or not at all,
+// by its identity.
+func TestForeignEntryIsBrokenByForceAlone(t *testing.T) {
+	p, admin := enter(t, nil), raw(t, server, "", "")
+	lease := leaseOf(t, admin)
+	key := prefix(t) + "/q/foreign"
+	put(t, admin, key, "", lease)
+	read := func() driver.Entry {
+		t.Helper()
+		q, err := p.store.Read(t.Context(), "q", 0)
+		if err != nil || len(q.Entries) != 1 || q.Entries[0].ID != "" {
+			t.Fatalf("the queue is %+v, %v, want a foreign entry", q.Entries, err)
+		}
+		return q.Entries[0]
+	}
+	old := read()
+	if err := p.store.Break(t.Context(), old, driver.Mark{By: "ops"}, false); !driver.IsPermanent(err) {
+		t.Errorf("Break without force returned %v, want a permanent error", err)
+	}
+	if _, err := admin.Delete(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	put(t, admin, key, "", lease)
+	if err := p.store.Break(t.Context(), old, driver.Mark{By: "ops"}, true); !errors.Is(err, driver.ErrEntryGone) {
+		t.Errorf("Break of an entry whose key is another's now returned %v, want ErrEntryGone", err)
+	}
+	if err := p.store.Break(t.Context(), read(), driver.Mark{By: "ops"}, true); err != nil {
+		t.Errorf("Break with force returned %v", err)
+	}
+	if q := p.queue("q"); len(q) != 0 {
+		t.Errorf("the queue is %v after a break with force", q)
+	}
+}
+
+// A mark goes with the lease of whom it is for.
+func TestMarksDoNotOutliveTheirSession(t *testing.T) {
+	p, admin := enter(t, nil), raw(t, server, "", "")
+	e := p.join("q").Me
+	if err := p.store.Break(t.Context(), e, driver.Mark{ID: e.ID, By: "ops"}, true); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Revoke(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	// One that comes too late is no mark, and ends no server.
+	if err := p.store.Break(t.Context(), e, driver.Mark{ID: e.ID, By: "ops"}, false); !errors.Is(err, driver.ErrEntryGone) {
+		t.Errorf("Break under a lease that is gone returned %v, want ErrEntryGone", err)
+	}
+	left, err := admin.Get(t.Context(), prefix(t)+"/", clientv3.WithPrefix())
+	if err != nil || len(left.Kvs) != 0 {
+		t.Errorf("left are %v, %v", left.Kvs, err)
 	}
 }
 

@@ -123,26 +123,43 @@ func (l *lease) Check(ctx context.Context) error {
 
 // Watch implements driver.Lease. As it watches for as long as the session lives,
 // it also keeps the stream open that the session's waits share.
-func (l *lease) Watch(ctx context.Context) error {
+func (l *lease) Watch(ctx context.Context, marked func()) error {
 	const op = "watch the lease"
-	w := l.s.watch(ctx, l.key, clientv3.WithFilterPut(), clientv3.WithCreatedNotify())
+	w := l.s.watch(ctx, l.key, clientv3.WithRange(l.end()), clientv3.WithCreatedNotify())
 	defer w.stop()
 	for resp := range w.events {
 		if err := resp.Err(); err != nil {
 			return l.s.watchFailed(ctx, op, w, err)
 		}
 		for _, ev := range resp.Events {
-			if ev.Type == mvccpb.DELETE {
+			switch own := string(ev.Kv.Key) == l.key; {
+			case own && ev.Type == mvccpb.DELETE:
 				return fmt.Errorf("%s: %w", op, driver.ErrLeaseGone)
+			case !own && ev.Type == mvccpb.PUT:
+				marked()
 			}
 		}
-		if resp.Created { // from here on nothing is missed; was it there?
-			if err := l.Check(ctx); err != nil {
+		if resp.Created { // from here on nothing is missed; what was there?
+			if err := l.present(ctx, op, marked); err != nil {
 				return err
 			}
 		}
 	}
 	return l.s.watchFailed(ctx, op, w, errChannelClosed)
+}
+
+// present looks whether the session's key is there, and marks below it.
+func (l *lease) present(ctx context.Context, op string, marked func()) error {
+	resp, err := l.s.get(ctx, op, l.key, clientv3.WithRange(l.end()), clientv3.WithKeysOnly())
+	switch {
+	case err != nil:
+		return err
+	case len(resp.Kvs) == 0 || string(resp.Kvs[0].Key) != l.key:
+		return fmt.Errorf("%s: %w", op, driver.ErrLeaseGone)
+	case len(resp.Kvs) > 1:
+		marked()
+	}
+	return nil
 }
 
 // Revoke implements driver.Lease. The entries go with the lease; where a permit

@@ -46,7 +46,7 @@ func (c *conn) Close() error { return nil }
 
 func (c *conn) Grant(ctx context.Context, spec driver.Spec) (driver.Lease, time.Time, error) {
 	sent := time.Now()
-	l := &lease{conn: c, spec: spec, gone: make(chan struct{}), entries: map[string]*entry{}, settled: map[string]bool{}}
+	l := &lease{conn: c, spec: spec, gone: make(chan struct{}), entries: map[string]*entry{}, marks: map[string]driver.Mark{}, settled: map[string]bool{}}
 	err := c.call(ctx, func() error {
 		c.st.leases++
 		l.id = fmt.Sprint(c.st.leases)
@@ -92,6 +92,21 @@ func (c *conn) SetLimit(ctx context.Context, name string, from, to driver.Limit)
 		}
 		c.st.setLimit(q, to)
 		c.st.touch(name, q)
+		return nil
+	})
+}
+
+func (c *conn) Break(ctx context.Context, e driver.Entry, m driver.Mark, force bool) error {
+	return c.call(ctx, func() error {
+		q, at, x := c.st.find(e)
+		if x == nil {
+			return driver.ErrEntryGone
+		}
+		x.lease.marks[m.ID] = m
+		x.lease.marked.fire()
+		if force {
+			c.st.remove(q, at)
+		}
 		return nil
 	})
 }

@@ -3,6 +3,8 @@ package memory
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/fairlead-go/fairlead/session/driver"
@@ -18,7 +20,9 @@ type lease struct {
 	expires time.Time
 	timer   *time.Timer
 	entries map[string]*entry
-	settled map[string]bool // claims that Resolve did not find, or that were withdrawn: they must not be made later
+	marks   map[string]driver.Mark // by the entry's ID
+	marked  signal                 // there is another mark
+	settled map[string]bool        // claims that Resolve did not find, or that were withdrawn: they must not be made later
 }
 
 // over reports whether the lease has ended. The store's mutex is held.
@@ -70,13 +74,50 @@ func (l *lease) Check(ctx context.Context) error {
 	return l.call(ctx, func() error { return nil })
 }
 
-func (l *lease) Watch(ctx context.Context) error {
-	select {
-	case <-l.gone:
-		return l.Check(ctx) // not before the store can be reached
-	case <-ctx.Done():
-		return ctx.Err()
+func (l *lease) Watch(ctx context.Context, marked func()) error {
+	another := make(chan struct{}, 1)
+	defer func() {
+		l.conn.st.mu.Lock()
+		defer l.conn.st.mu.Unlock()
+		l.marked.unsubscribe(another)
+	}()
+	for {
+		var marks int
+		err := l.call(ctx, func() error { // not before the store can be reached
+			marks = len(l.marks)
+			l.marked.subscribe(another)
+			return nil
+		})
+		switch {
+		case err != nil:
+			return err
+		case marks > 0:
+			marked()
+		}
+		select {
+		case <-l.gone:
+		case <-another:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
+}
+
+func (l *lease) Marks(ctx context.Context) (marks []driver.Mark, err error) {
+	err = l.call(ctx, func() error {
+		for _, id := range slices.Sorted(maps.Keys(l.marks)) {
+			marks = append(marks, l.marks[id])
+		}
+		return nil
+	})
+	return marks, err
+}
+
+func (l *lease) Clear(ctx context.Context, m driver.Mark) error {
+	return l.call(ctx, func() error {
+		delete(l.marks, m.ID)
+		return nil
+	})
 }
 
 func (l *lease) Revoke(ctx context.Context) error {

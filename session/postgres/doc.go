@@ -48,7 +48,9 @@
 // The last one is for functions that later releases add. Who may call the functions may
 // take and give up any lock in the namespace; use one namespace for each circle of
 // trust. An operator looks at the view fairlead.place, and ends a session by deleting
-// its row in fairlead.session: its owner and those who wait for it learn of it at once.
+// its row in fairlead.session: its owner and those who wait for it learn of it at once. Who
+// breaks what others hold, with session.Session.Break, needs the functions alone. The layout
+// 2 of the schema brought that; builds of layout 1 go on beside it, and obey no mark.
 //
 // A store, which is what a session opened with a URL has, keeps up to 17 connections: 16
 // for requests, each for as long as one takes, and the one that listens and renews.

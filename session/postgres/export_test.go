@@ -25,3 +25,8 @@ func Connected(st driver.Store) int64 { return st.(*store).pool.Stat().NewConnsC
 
 // Lanes is how many requests of a store, of those that keep no lease, are under way.
 func Lanes(st driver.Store) int { return len(st.(*store).lanes) }
+
+// FirstLayout makes a schema as the first release did.
+func FirstLayout(ns string) string {
+	return in(ns, `CREATE SCHEMA "fairlead"; SET search_path = "fairlead", pg_catalog;`+upgrades[0]+grants)
+}

@@ -19,7 +19,7 @@ type lease struct {
 	id       int64
 	ttl      time.Duration
 	identity string
-	over     *mailbox // gets a message when somebody ended the session by hand
+	over     *mailbox // gets a message when somebody ended the session by hand, or left a mark
 
 	updates atomic.Int64 // the number of the latest Update: an older one that arrives later has no effect
 
@@ -85,9 +85,10 @@ func (l *lease) living(ctx context.Context, op, sql string) error {
 	return l.s.failed(ctx, op, err)
 }
 
-// Watch implements driver.Lease. The row's deletion sends a message; after each
-// reconnection, and now and then where none can come, the row is looked at.
-func (l *lease) Watch(ctx context.Context) error {
+// Watch implements driver.Lease. The row's deletion sends a message, and so does a
+// mark; after each reconnection, and now and then where none can come, the row is looked at.
+func (l *lease) Watch(ctx context.Context, marked func()) error {
+	const op = "watch the session"
 	interval := l.ttl
 	if l.s.poll > 0 {
 		interval = max(l.s.poll, l.ttl/20)
@@ -96,8 +97,15 @@ func (l *lease) Watch(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		_, changed := l.over.state()
-		if err := l.Check(ctx); err != nil {
-			return err
+		state, err := value[string](ctx, l.s, vital, l.s.sql.state, l.id)
+		if err == nil && state == "gone" {
+			err = driver.ErrLeaseGone
+		}
+		if err != nil {
+			return l.s.failed(ctx, op, err)
+		}
+		if state == "marked" {
+			marked()
 		}
 		select {
 		case <-changed:
@@ -106,7 +114,7 @@ func (l *lease) Watch(ctx context.Context) error {
 		case <-l.s.ctx.Done():
 		}
 		if ctx.Err() != nil || l.s.ctx.Err() != nil {
-			return l.s.failed(ctx, "watch the session", context.Canceled)
+			return l.s.failed(ctx, op, context.Canceled)
 		}
 	}
 }
@@ -137,7 +145,7 @@ func (l *lease) Revoke(ctx context.Context) error {
 // end deletes the session's row, and returns where it has entries.
 func (l *lease) end(ctx context.Context) ([]string, error) {
 	var queues []string
-	err := l.unlocked(ctx, func() (busy bool, err error) {
+	err := l.s.unlocked(ctx, func() (busy bool, err error) {
 		var what string
 		err = l.s.query(ctx, vital, l.s.sql.close, []any{l.id}, func(r pgx.Rows) error { return r.Scan(&what, &queues) })
 		return what == "busy", err
@@ -147,8 +155,8 @@ func (l *lease) end(ctx context.Context) ([]string, error) {
 
 // unlocked tries until what is to be changed is not locked, for as long as a
 // request may take: by a renewal that is under way, or by a guarded transaction.
-func (l *lease) unlocked(ctx context.Context, try func() (busy bool, err error)) error {
-	deadline := time.Now().Add(l.s.timeout)
+func (s *store) unlocked(ctx context.Context, try func() (busy bool, err error)) error {
+	deadline := time.Now().Add(s.timeout)
 	pause := newPause()
 	for {
 		busy, err := try()
@@ -201,7 +209,7 @@ func (l *lease) Update(ctx context.Context, e driver.Entry, value string) (drive
 	op := "update an entry of queue " + quoted(e.Name)
 	number := l.updates.Add(1)
 	var rows []row
-	err := l.unlocked(ctx, func() (busy bool, err error) {
+	err := l.s.unlocked(ctx, func() (busy bool, err error) {
 		rows, err = l.s.rows(ctx, l.s.sql.update, e.Name, int64(e.Token), e.ID, number, []byte(value))
 		return err == nil && len(rows) > 0 && rows[0].what == "busy", err
 	})
@@ -220,7 +228,7 @@ func (l *lease) Update(ctx context.Context, e driver.Entry, value string) (drive
 
 // Leave implements driver.Lease.
 func (l *lease) Leave(ctx context.Context, e driver.Entry) error {
-	err := l.unlocked(ctx, func() (busy bool, err error) {
+	err := l.s.unlocked(ctx, func() (busy bool, err error) {
 		what, err := value[string](ctx, l.s, ordinary, l.s.sql.leave, l.id, e.Name, int64(e.Token), e.ID)
 		return what == "busy", err
 	})

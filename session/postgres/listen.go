@@ -62,7 +62,7 @@ func (m *mailbox) deliver(isTurn bool) {
 //
 //	T CLAIM    your turn has come, nobody is ahead any more
 //	L CLAIM    look: something happened to what you wait for, or to yourself
-//	G SESSION  it was ended by hand
+//	G SESSION  it was ended by hand, or somebody breaks an entry of it
 //	O QUEUE    it has changed, for who looks on
 //	H NONCE    a test
 //

@@ -136,7 +136,7 @@ func TestDeletedSessionIsToldOfAtOnce(t *testing.T) {
 	ended := b.waiting(v)
 	gone := make(chan error, 1)
 	ctx := bounded(t)
-	go func() { gone <- a.Watch(ctx) }()
+	go func() { gone <- a.Watch(ctx, func() {}) }()
 	execute(t, fmt.Sprintf("DELETE FROM deleted.session WHERE id = %d", mustParse(t, a.ID())))
 	ends(t, ended, patience/2)
 	select {

@@ -15,10 +15,13 @@ import (
 
 // layout is the version of the schema that this build makes and understands.
 // A later one may say that builds which understand this one may use it as well.
-const layout = 1
+const layout = 2
 
 //go:embed schema.sql
 var schemaSQL string
+
+//go:embed mark.sql
+var markSQL string
 
 // versionSQL is the part of the schema that every layout has.
 const versionSQL = `
@@ -36,7 +39,7 @@ $$;
 // upgrades are the steps from one layout to the next: the first makes the schema.
 var upgrades = [layout]string{versionSQL + schemaSQL + `
 INSERT INTO version (layout, needs) VALUES (1, 1);
-`}
+`, markSQL}
 
 // grants takes from everybody what PostgreSQL gives everybody.
 const grants = `
@@ -53,6 +56,7 @@ type statements struct {
 	open, renew, check, close, entries              string
 	join, look, settle, leave, update, limit, tell  string
 	read, list, reap, sweep, observe, guard, layout string
+	crack, marks, clear, state                      string
 }
 
 func statementsFor(ns string) statements {
@@ -76,6 +80,10 @@ func statementsFor(ns string) statements {
 		reap:    one(`queue_reap($1)`),
 		sweep:   one(`sweep()`),
 		observe: one(`observe($1, $2, $3)`),
+		crack:   one(`queue_break($1, $2, $3, $4, $5, $6)`),
+		marks:   in(ns, `SELECT id, who, reason FROM "fairlead".session_marks($1)`),
+		clear:   one(`session_clear($1, $2)`),
+		state:   one(`session_state($1)`),
 		guard:   one(`guard($1, $2, $3)`),
 		layout:  in(ns, `SELECT layout, needs, current_setting('server_encoding') FROM "fairlead".schema_layout()`),
 	}

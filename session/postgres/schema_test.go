@@ -41,7 +41,7 @@ func TestMigrationsBesideOneAnotherMakeOneSchema(t *testing.T) {
 	if q := p.queue("q"); len(q) != 1 || q[0] != v.Me.Token {
 		t.Errorf("after one more migration the queue is %v", q)
 	}
-	if n := ask[int](t, "SELECT count(*) FROM migrated.version WHERE layout = 1"); n != 1 {
+	if n := ask[int](t, "SELECT count(*) FROM migrated.version WHERE layout = 2"); n != 1 {
 		t.Errorf("the version is recorded %d times", n)
 	}
 }
@@ -54,12 +54,42 @@ func TestSchemaOfANewerReleaseIsRefusedUnlessItSaysOtherwise(t *testing.T) {
 	}
 	execute(t, "UPDATE newer.version SET layout = 7, needs = 1")
 	enter(t, namespace(t, "newer"), patience, nil).join("q")
-	execute(t, "UPDATE newer.version SET needs = 2")
+	execute(t, "UPDATE newer.version SET needs = 3")
 	for _, migrate := range []string{"auto", "never"} {
 		refusedAtOnce(t, with(t, namespace(t, "newer"), "migrate", migrate), "layout 7", "upgrade this program")
 	}
 	if err := postgres.Migrate(bounded(t), namespace(t, "newer")); !driver.IsPermanent(err) {
 		t.Errorf("Migrate returned %v, want a permanent error", err)
+	}
+}
+
+// What was joined under the layout before is there under this one, and can be broken.
+func TestUpgradeKeepsWhatIsHeld(t *testing.T) {
+	t.Parallel()
+	execute(t, "DROP SCHEMA IF EXISTS upgraded CASCADE")
+	c := admin(t, server)
+	if _, err := c.PgConn().Exec(bounded(t), postgres.FirstLayout("upgraded")).ReadAll(); err != nil {
+		t.Fatal(err)
+	}
+	refusedAtOnce(t, with(t, executorOf(t, "upgraded"), "namespace", "upgraded"), "fairlead migrate")
+	execute(t, `INSERT INTO upgraded.session VALUES (1, 'old', '', 60000, now(), now() + interval '1 hour')`)
+	execute(t, `INSERT INTO upgraded.entry (queue, token, id, session, kind, mode, version, value, info)
+		VALUES ('q', 1, repeat('0', 32), 1, 'mutex', 'exclusive', 1, '', '')`)
+	p := enter(t, namespace(t, "upgraded"), patience, nil)
+	q, err := p.store.Read(bounded(t), "q", 0)
+	if err != nil || len(q.Entries) != 1 || q.Entries[0].Identity != "old" {
+		t.Fatalf("after the upgrade the queue is %v, %v", q, err)
+	}
+	e := q.Entries[0]
+	if err := p.store.Break(bounded(t), e, driver.Mark{ID: e.ID, By: "ops"}, true); err != nil {
+		t.Fatal(err)
+	}
+	if n := ask[int](t, "SELECT count(*) FROM upgraded.mark"); n != 1 {
+		t.Errorf("%d marks, want one", n)
+	}
+	execute(t, "DELETE FROM upgraded.session WHERE id = 1")
+	if n := ask[int](t, "SELECT count(*) FROM upgraded.mark"); n != 0 {
+		t.Errorf("%d marks have outlived their session", n)
 	}
 }
 
@@ -74,7 +104,7 @@ func TestMissingSchemaIsAskedForInWords(t *testing.T) {
 	for _, migrate := range []string{"auto", "never"} {
 		refusedAtOnce(t, with(t, user, "namespace", "alien", "migrate", migrate), "fairlead migrate", "?namespace=alien")
 	}
-	execute(t, "UPDATE alien.version SET layout = 1")
+	execute(t, "UPDATE alien.version SET layout = 2")
 	// Somebody else's schema is not taken over.
 	execute(t, "DROP SCHEMA IF EXISTS taken CASCADE; CREATE SCHEMA taken; CREATE TABLE taken.session (x int)")
 	refusedAtOnce(t, namespace(t, "taken"), `"session" already exists`)
@@ -97,7 +127,7 @@ func TestFunctionsAndTablesAreNotForEverybody(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer pool.Close()
-	for _, table := range []string{"session", "entry", "limits", "settled", "observer", "version", "place"} {
+	for _, table := range []string{"session", "entry", "limits", "settled", "observer", "version", "place", "mark"} {
 		if _, err := pool.Exec(bounded(t), "SELECT FROM walled."+table); err == nil || !strings.Contains(err.Error(), "permission denied") {
 			t.Errorf("table %s can be read: %v", table, err)
 		}

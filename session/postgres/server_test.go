@@ -161,6 +161,12 @@ func executor(t testing.TB, name string) string {
 	if err := postgres.Migrate(bounded(t), namespace(t, name)); err != nil {
 		t.Fatal(err)
 	}
+	return executorOf(t, name)
+}
+
+// executorOf is executor for a schema that is there.
+func executorOf(t testing.TB, name string) string {
+	t.Helper()
 	if !ask[bool](t, "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)", name) { // go test -count
 		if err := server.CreateRole(bounded(t), name, "secret"); err != nil {
 			t.Fatal(err)

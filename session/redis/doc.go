@@ -27,7 +27,8 @@
 //	server-name    the name to expect in the server's certificate, instead of the host
 //
 // The server has to have maxmemory-policy noeviction: with any other it may throw away a
-// lock that is held, and is refused. The least that a user needs is what [Rules] returns.
+// lock that is held, and is refused. The least that a user needs is what [Rules] returns; an
+// operator who breaks what others hold, with session.Session.Break, needs no more.
 //
 // # Layout
 //
@@ -36,7 +37,8 @@
 //	{NS}:guard          a hash: the reign of the server, how long nothing is granted, the longest TTL
 //	{NS}:token          the last token
 //	{NS}:names          the queues that have entries
-//	{NS}:s:SESSION      a hash that expires with the session: its reign, its entries, and claims that were given up
+//	{NS}:s:SESSION      a hash that expires with the session: its reign, its entries, claims that were given up, and
+//	                    marks of entries that somebody breaks
 //	{NS}:q:NAME         the IDs of a queue's entries, by token
 //	{NS}:d:NAME         a hash: the record of each entry, and the limit
 //	{NS}:w:NAME:ID      who is told when that entry leaves or changes; ID may be the word limit

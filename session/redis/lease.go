@@ -107,21 +107,31 @@ func (l *lease) expect(ctx context.Context, op string, sc script, args ...string
 	return nil
 }
 
-// Watch implements driver.Lease. Who ends the session through its own script tells so;
-// who deletes its key does not.
-func (l *lease) Watch(ctx context.Context) error {
+// Watch implements driver.Lease. Who ends the session through its own script tells so,
+// and who leaves a mark; who deletes its key does not.
+func (l *lease) Watch(ctx context.Context, marked func()) error {
+	const op = "watch the session"
 	ask := time.NewTicker(min(l.ttl/4, time.Second))
 	defer ask.Stop()
 	for {
+		r, err := l.s.run(ctx, renewScript, l.id, "0")
+		switch {
+		case err != nil:
+			return l.s.failed(ctx, op, err)
+		case r.status != "ok":
+			return unexpected(op, r)
+		case len(r.rest) > 0:
+			marked()
+		}
 		select {
 		case <-l.ear.notes:
+			for said := true; said; { // whatever it is, we ask
+				_, said = l.ear.get()
+			}
 		case <-l.s.inbox.next(): // somebody may have told so meanwhile
 		case <-ask.C:
 		case <-ctx.Done():
 			return ctx.Err()
-		}
-		if err := l.Check(ctx); err != nil {
-			return err
 		}
 	}
 }

@@ -51,6 +51,8 @@ var (
 	resizeScript  = load("resize", "")
 	namesScript   = load("names", frugal)
 	entriesScript = load("entries", frugal)
+	breakScript   = load("break", frugal)
+	marksScript   = load("marks", frugal)
 )
 
 // build makes the command, with the script's text if the server does not know it.

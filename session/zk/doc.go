@@ -28,7 +28,7 @@
 // A lease is a session of ZooKeeper's, on a connection of its own. Its nodes are
 // ephemeral:
 //
-//	/.fairlead/v1/session/SESSION        {"identity": …}
+//	/.fairlead/v1/session/SESSION        {"identity": …, "marks": …}
 //	/NAME/_c_GUID-lock-NNNNNNNNNN        an entry of a mutex or an election
 //	/NAME/_c_GUID-__WRIT__NNNNNNNNNN     a writer's
 //	/NAME/_c_GUID-__READ__NNNNNNNNNN     a reader's
@@ -41,7 +41,9 @@
 // time after they became empty.
 //
 // The data of an entry are a line, which begins with "fairlead", and the value of the
-// claim; an election's proposal is the value. GUID is the claim's ID.
+// claim; an election's proposal is the value. GUID is the claim's ID. The marks of a session
+// tell it which of its entries somebody breaks, with session.Session.Break: who does that
+// needs no more rights than who contends and, with acl=creator, has to be the same user.
 //
 // These are the names of Curator. Its InterProcessMutex and our mutexes and elections
 // exclude one another, and so do its InterProcessReadWriteLock and our rwmutex; zk.Lock of

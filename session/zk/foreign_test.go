@@ -97,6 +97,54 @@ func TestJunkBarsNobodyAndIsNamedOnce(t *testing.T) {
 	}
 }
 
+// An entry of another library looks for no mark: it is removed by force or not at all.
+func TestForeignEntryIsBrokenByForceAlone(t *testing.T) {
+	t.Parallel()
+	p, h := enter(t, nil), byHand(t, server.Addr(), "")
+	h.make(prefix(t) + "/q")
+	h.put(prefix(t)+"/q/_c_"+someGUID+"-lock-", "", gozk.FlagEphemeral|gozk.FlagSequence)
+	q, err := p.store.Read(bounded(t), "q", 0)
+	if err != nil || len(q.Entries) != 1 || q.Entries[0].ID != "" {
+		t.Fatalf("the queue is %+v, %v, want a foreign entry", q.Entries, err)
+	}
+	e := q.Entries[0]
+	if err := p.store.Break(bounded(t), e, driver.Mark{By: "ops"}, false); !driver.IsPermanent(err) {
+		t.Errorf("Break without force returned %v, want a permanent error", err)
+	}
+	other := e
+	other.Token++
+	if err := p.store.Break(bounded(t), other, driver.Mark{By: "ops"}, true); !errors.Is(err, driver.ErrEntryGone) {
+		t.Errorf("Break of another token returned %v, want ErrEntryGone", err)
+	}
+	if err := p.store.Break(bounded(t), e, driver.Mark{By: "ops"}, true); err != nil {
+		t.Errorf("Break with force returned %v", err)
+	}
+	if q := p.queue("q"); len(q) != 0 {
+		t.Errorf("the queue is %v after a break with force", q)
+	}
+}
+
+// Marks are in the session's node. What resolves a claim sets that, too, and keeps them.
+func TestResolveKeepsMarks(t *testing.T) {
+	t.Parallel()
+	p := enter(t, nil)
+	e := p.join("q").Me
+	mark := driver.Mark{ID: e.ID, By: "ops", Reason: "why"}
+	if err := p.store.Break(bounded(t), e, mark, false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Resolve(bounded(t), claim("q")); !errors.Is(err, driver.ErrEntryGone) {
+		t.Fatalf("Resolve of a claim that was never made returned %v", err)
+	}
+	if marks, err := p.Marks(bounded(t)); err != nil || !slices.Equal(marks, []driver.Mark{mark}) {
+		t.Errorf("the marks are %v, %v, want %v", marks, err, mark)
+	}
+	p.join("q") // at the epoch that both have moved
+	if who, err := p.store.Identify(bounded(t), e); err != nil || who == "" {
+		t.Errorf("the session's identity is %q, %v", who, err)
+	}
+}
+
 func TestJunkKeepsNoLimitInForce(t *testing.T) {
 	t.Parallel()
 	p, h := enter(t, nil), byHand(t, server.Addr(), "")

@@ -199,15 +199,7 @@ func (l *lease) advance(version int32) {
 // fence moves the session's node to a new epoch: no Join from before can apply any
 // more.
 func (l *lease) fence(ctx context.Context) error {
-	path, data := l.s.sessionPath(l.id), sessionRecord{l.identity}.encode()
-	stat, err := call(ctx, l.c, func() (*zk.Stat, error) { return l.c.Set(path, data, -1) })
-	if errors.Is(err, zk.ErrNoNode) {
-		return driver.ErrLeaseGone
-	}
-	if err == nil {
-		l.advance(stat.Version)
-	}
-	return err
+	return l.setSession(ctx, func(r *sessionRecord) { r.Identity = l.identity })
 }
 
 // find returns the entry of a claim, by its ID. What it reads is at least as new as

@@ -83,7 +83,7 @@ func (l *lease) settle(ctx context.Context) error {
 	dir, path := l.s.root+sessions, l.s.sessionPath(l.id)
 	err := l.s.withDir(ctx, l.c, dir, func() error {
 		_, err := call(ctx, l.c, func() (string, error) {
-			return l.c.Create(path, sessionRecord{l.identity}.encode(), zk.FlagEphemeral, l.s.acl)
+			return l.c.Create(path, sessionRecord{Identity: l.identity}.encode(), zk.FlagEphemeral, l.s.acl)
 		})
 		return err
 	})
@@ -136,8 +136,9 @@ func (l *lease) Check(ctx context.Context) error {
 
 // Watch implements driver.Lease. It looks at the session's node after each
 // reconnection, and expects an answer soon: a session that was closed while the
-// connection was being made may have been left without a word.
-func (l *lease) Watch(ctx context.Context) error {
+// connection was being made may have been left without a word. Whether the node has
+// marks, whoever asks for them sees.
+func (l *lease) Watch(ctx context.Context, marked func()) error {
 	const op = "watch the session"
 	first := min(l.ttl/6, time.Second)
 	for limit := first; ; {
@@ -151,6 +152,9 @@ func (l *lease) Watch(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", op, driver.ErrLeaseGone)
 		}
 		if err == nil {
+			if n.stat.Version > 0 { // somebody has set it: us, or who has left a mark
+				marked()
+			}
 			limit = first
 			err = l.listen(ctx, w)
 		}

@@ -206,9 +206,3 @@ func (s *store) sweep(ctx context.Context, c *conn) error {
 	}
 	return nil
 }
-
-func decodeSession(data []byte) string {
-	var r sessionRecord
-	_ = json.Unmarshal(data, &r) // whoever wrote it: then the owner is not known
-	return r.Identity
-}

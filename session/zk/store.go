@@ -483,7 +483,7 @@ func (s *store) Identify(ctx context.Context, e driver.Entry) (string, error) {
 	if err != nil && !errors.Is(err, zk.ErrNoNode) {
 		return "", s.failed(ctx, op, err)
 	}
-	who = decodeSession(n.data)
+	who = decodeSession(n.data).Identity
 	s.learn(e.Lease, who)
 	return who, nil
 }
