@@ -83,7 +83,10 @@ func (e *electCommand) campaign(s *session.Session, d *desk) error {
 		end()
 		term, _ := election.TermFrom(ctx)
 		outcome, err := e.task.run(term.Grant, d)
-		if err == nil && outcome.Lost {
+		switch {
+		case err == nil && outcome.Lost && term.Context().Err() != nil: // the cause says why
+			return errors.New("the command was ended")
+		case err == nil && outcome.Lost:
 			return errEnded
 		}
 		if finished, result = true, err; err == nil {
@@ -102,7 +105,7 @@ func (e *electCommand) campaign(s *session.Session, d *desk) error {
 			return exit(status)
 		}
 		if !errors.Is(err, errEnded) {
-			return advise(err)
+			return broken(advise(err))
 		}
 		// The lease was renewed after all, but too late for the command.
 		fmt.Fprintf(os.Stderr, "fairlead: %v: campaigning again in %q\n", err, e.name)

@@ -103,7 +103,15 @@ func (h *holdCommand) failure(err error, d *desk) error {
 	case h.timeout > 0 && isWait(err) && errors.Is(err, context.DeadlineExceeded):
 		return &exitError{status: statusTimeout, err: err}
 	}
-	return advise(err)
+	return broken(advise(err))
+}
+
+// broken gives the error of one whose wait somebody broke its exit status.
+func broken(err error) error {
+	if _, ok := errors.AsType[*session.Broken](err); ok {
+		return &exitError{status: statusLost, err: err}
+	}
+	return err
 }
 
 // isWait tells the error of a wait for one's turn from one of reaching the store.

@@ -6,6 +6,7 @@
 //	fairlead sem render --limit 4 -- draw.sh   at most four at a time
 //	fairlead elect billing/leader -- serve     one at a time, and another when that one fails
 //	fairlead show billing/nightly              who holds it, since when, and who waits
+//	fairlead release billing/nightly --token 7 break what hangs
 //	fairlead demo                              what it does when processes die and freeze
 //
 // `fairlead help COMMAND` has the details.

@@ -3,10 +3,10 @@ package main
 import "syscall"
 
 // Exit statuses of lock, semaphore and elect, beside those of the command that they run and
-// 126 and 127 for one that cannot be run.
+// 126 and 127 for one that cannot be run. Those of release mean the like.
 const (
-	statusConflict = 1   // --nonblock, and it is held; --conflict-exit-code changes it
-	statusLost     = 123 // the grant was lost and the command was ended
+	statusConflict = 1   // --nonblock, and it is held; --conflict-exit-code changes it. Nothing to release
+	statusLost     = 123 // the grant was lost and the command was ended, or somebody broke the wait for it
 	statusTimeout  = 124 // as timeout(1) has it
 	statusFailure  = 125 // fairlead's own failure, wrong usage included
 )
@@ -18,8 +18,9 @@ const (
 )
 
 const statusHelp = `Exit status: that of CMD (128+n when signal n ended it), 126 or 127 when CMD
-cannot be run, 123 when the lease was lost and CMD was ended for it, 125 when
-fairlead itself failed, 128+n when signal n came before CMD ran`
+cannot be run, 123 when the lease was lost, or somebody broke it with "fairlead
+release", and CMD was ended for it or never ran, 125 when fairlead itself failed,
+128+n when signal n came before CMD ran`
 
 const lookStatusHelp = `Exit status: 0 when it could be shown, 125 when fairlead failed, 128+n when
 signal n ended it`
