@@ -95,7 +95,9 @@ type Lease interface {
 	Watch(ctx context.Context, marked func()) error
 
 	// Marks lists the marks that were left for entries of this lease and not
-	// cleared since, also of entries that are gone. It is linearizable.
+	// cleared since, also of entries that are gone. It may lag behind other calls, but
+	// shows what Watch has told of, and the mark of an entry that the lease's other
+	// methods have shown to be gone.
 	Marks(ctx context.Context) ([]Mark, error)
 
 	// Clear removes a mark that was obeyed. It returns nil when the mark is known

@@ -97,6 +97,17 @@ func (h *holder) marks() []driver.Mark {
 	return marks
 }
 
+// marked waits until the lease has that mark, and checks that it has no other.
+func (h *holder) marked(want driver.Mark) {
+	h.f.Helper()
+	h.f.eventually(func() error {
+		if got := h.marks(); len(got) != 1 || got[0] != want {
+			return fmt.Errorf("the marks of the lease are %+v, want %+v", got, want)
+		}
+		return nil
+	})
+}
+
 func breakMarksThatEntryAlone(f *fixture) {
 	a, b, name := f.bare(), f.bare(), f.name("q")
 	first, second := a.join(name).Me, b.join(name).Me
@@ -109,16 +120,12 @@ func breakMarksThatEntryAlone(f *fixture) {
 	if q := f.queue(name); len(q) != 2 {
 		f.Errorf("a mark has changed the queue: %s", brief(q))
 	}
-	if got := a.marks(); len(got) != 1 || got[0] != mark(first) {
-		f.Errorf("the marks of the lease are %+v, want %+v", got, mark(first))
-	}
+	a.marked(mark(first))
 	if err := f.admin.Break(f.ctx, read[1], mark(second), true); err != nil {
 		f.Fatalf("break: %v", err)
 	}
 	f.alone(name, first.Token)
-	if got := b.marks(); len(got) != 1 || got[0] != mark(second) {
-		f.Errorf("the marks of the lease are %+v, want %+v", got, mark(second))
-	}
+	b.marked(mark(second))
 	for range 2 {
 		if err := b.Clear(f.ctx, mark(second)); err != nil {
 			f.Errorf("clear: %v", err)

@@ -24,7 +24,8 @@ type lease struct {
 	ttl      time.Duration
 	identity string
 	epoch    atomic.Int32
-	idle     *time.Timer // since the last renewal
+	idle     *time.Timer           // since the last renewal
+	unmarked atomic.Pointer[watch] // on the session's node, when that had no marks
 
 	mu     sync.Mutex
 	claims map[string]*claimed  // by ID
@@ -154,6 +155,8 @@ func (l *lease) Watch(ctx context.Context, marked func()) error {
 		if err == nil {
 			if n.stat.Version > 0 { // somebody has set it: us, or who has left a mark
 				marked()
+			} else {
+				l.unmarked.Store(w)
 			}
 			limit = first
 			err = l.listen(ctx, w)

@@ -131,11 +131,13 @@ func (l *lease) setSession(ctx context.Context, change func(*sessionRecord)) err
 	}
 }
 
-// Marks implements driver.Lease.
+// Marks implements driver.Lease. As long as the watch on a node that had no marks is
+// silent, nobody needs to ask: a server tells of a change before it shows it. For the
+// same reason what is read from the server that the session is on is new enough.
 func (l *lease) Marks(ctx context.Context) ([]driver.Mark, error) {
 	const op = "list the session's marks"
-	if err := l.c.sync(ctx); err != nil {
-		return nil, l.failed(ctx, op, err)
+	if w := l.unmarked.Load(); w != nil && !w.hasFired() {
+		return nil, ctx.Err()
 	}
 	_, r, err := l.s.readSession(ctx, l.c, l.id)
 	if err != nil {
