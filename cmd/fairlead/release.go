@@ -12,11 +12,11 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/spf13/cobra"
-	terminal "golang.org/x/term"
+	"golang.org/x/term"
 
+	"github.com/fairlead-go/fairlead/cmd/fairlead/internal/view"
 	"github.com/fairlead-go/fairlead/session"
 	"github.com/fairlead-go/fairlead/session/driver"
 	"github.com/fairlead-go/fairlead/watch"
@@ -85,7 +85,7 @@ func (r *releaseCommand) parse(cmd *cobra.Command, args []string) error {
 		return errors.New("--token is missing: it says which of those in the queue is meant")
 	case r.timeout < 0:
 		return fmt.Errorf("--timeout %v is negative", r.timeout)
-	case !r.yes && !terminal.IsTerminal(int(os.Stdin.Fd())):
+	case !r.yes && !term.IsTerminal(int(os.Stdin.Fd())):
 		return errors.New("standard input is no terminal to ask on: say --yes to break it without being asked")
 	}
 	r.name = args[0]
@@ -147,33 +147,23 @@ func (r *releaseCommand) describe(w io.Writer, q watch.Snapshot, now time.Time) 
 		i = slices.IndexFunc(entries, concerns)
 	}
 	if i < 0 {
-		return &exitError{status: statusConflict, err: fmt.Errorf("token %d: %w; %s", r.token, session.ErrNotHeld, printable(q.String()))}
+		return &exitError{status: statusConflict, err: fmt.Errorf("token %d: %w; %s", r.token, session.ErrNotHeld, view.Text(q.String()))}
 	}
 	e := entries[i]
 	var b strings.Builder
 	line := func(what, text string) { fmt.Fprintf(&b, "%-8s %s\n", what, text) }
-	line("name", printable(r.name))
-	line("token", fmt.Sprintf("%d, which %s as %s (%s)", e.Token, state, cmp.Or(printable(e.Kind), "another library's lock"), printable(e.Mode)))
-	line("owner", cmp.Or(printable(e.Identity), printable(e.Key)))
+	line("name", view.Text(r.name))
+	line("token", fmt.Sprintf("%d, which %s as %s (%s)", e.Token, state, cmp.Or(view.Text(e.Kind), "another library's lock"), view.Text(e.Mode)))
+	line("owner", cmp.Or(view.Text(e.Identity), view.Text(e.Key)))
 	if !e.Since.IsZero() { // by the owner's clock
 		line("since", fmt.Sprintf("%s, %v ago", e.Since.Local().Format(time.DateTime), now.Sub(e.Since).Round(time.Second)))
 	}
 	if e.Note != "" {
-		line("note", printable(e.Note))
+		line("note", view.Text(e.Note))
 	}
 	line("waiting", fmt.Sprint(len(q.Waiters)))
 	_, err := io.WriteString(w, b.String())
 	return err
-}
-
-// printable makes text of what others wrote that does nothing to a terminal.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return unicode.ReplacementChar
-		}
-		return r
-	}, text)
 }
 
 // ask returns nil if the answer is yes.
@@ -222,5 +212,5 @@ func operator(s *session.Session) string {
 	if u, err := user.Current(); err == nil {
 		who = u.Username + "@" + who
 	}
-	return printable(who)
+	return who
 }

@@ -1,6 +1,7 @@
 package zk
 
 import (
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -157,16 +158,19 @@ func FuzzLimit(f *testing.F) {
 	})
 }
 
-// The owner of a session is read as it was written, and is not known where somebody else
-// wrote.
+// What a session's node says is read as it was written, and is not known where somebody
+// else wrote.
 func FuzzSessionRecord(f *testing.F) {
-	for _, data := range []string{`{"identity":"host/1"}`, `{"identity":7}`, "null", "host/1", `{"identity":"\ud800"}`} {
+	for _, data := range []string{
+		`{"identity":"host/1"}`, `{"identity":"a","marks":{"00":{"by":"ops"}}}`, `{"marks":{"":{}}}`, `{"identity":7}`, "null", "host/1", `{"identity":"\ud800"}`,
+	} {
 		f.Add([]byte(data))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		identity := decodeSession(data)
-		if again := decodeSession(sessionRecord{identity}.encode()); again != identity {
-			t.Errorf("%q is the identity %q, which comes back as %q", data, identity, again)
+		r := decodeSession(data)
+		again := decodeSession(r.encode())
+		if again.Identity != r.Identity || !maps.Equal(again.Marks, r.Marks) {
+			t.Errorf("%q is the record %+v, which comes back as %+v", data, r, again)
 		}
 	})
 }
