@@ -105,9 +105,20 @@ BACKEND ?= memory
 conformance: ## the conformance suite against one store, verbosely: make conformance BACKEND=etcd
 	go test -race -count=1 -parallel 4 -timeout 10m -v -run Conformance ./session/$(BACKEND)
 
+# Results for the page: make bench BACKEND=etcd JSON=docs/benchmarks/etcd.json
+BENCH := cd integration && go run ./bench $(if $(filter-out memory,$(BACKEND)),-store $(BACKEND)) $(if $(JSON),-json $(abspath $(JSON)))
+
 .PHONY: bench
-bench: ## us and the peers on one server in one run: prints the table of ratios
-	cd integration && go run ./bench $(if $(filter-out memory,$(BACKEND)),-store $(BACKEND))
+bench: ## us and the peers on one server in one run, all workloads: make bench BACKEND=etcd JSON=FILE
+	$(BENCH)
+
+.PHONY: bench-quick
+bench-quick: ## the same in a few minutes, for a first look, on etcd unless BACKEND says another
+	$(BENCH) $(if $(filter memory,$(BACKEND)),-store etcd) -rounds 2 -duration 500ms -skip '^queue-10000$$'
+
+.PHONY: bench-doc
+bench-doc: ## docs/benchmarks.md and its plots from docs/benchmarks/*.json, which make bench wrote
+	cd integration && go run ./bench -doc ../docs/benchmarks.md -from "$$(ls ../docs/benchmarks/*.json | paste -s -d ,)"
 
 MINUTES ?= 1
 

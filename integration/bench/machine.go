@@ -9,41 +9,25 @@ import (
 	"runtime/debug"
 	"strings"
 	"time"
+
+	"github.com/fairlead-go/fairlead/integration/bench/report"
 )
 
-// A machine is what the figures depend on besides the programs.
-type machine struct {
-	CPU      string  `json:"cpu"`
-	Cores    int     `json:"cores"`
-	System   string  `json:"system"`
-	Go       string  `json:"go"`
-	Etcd     string  `json:"etcd"`
-	SyncP50  float64 `json:"fsync_p50_seconds"`
-	SyncP99  float64 `json:"fsync_p99_seconds"`
-	DataRoot string  `json:"data_root"`
-}
-
 // describe looks at the machine, and at the disk below dir.
-func describe(dir string) (machine, error) {
-	m := machine{
+func describe(dir string) (report.Machine, error) {
+	m := report.Machine{
 		CPU:      cpuModel(),
 		Cores:    runtime.NumCPU(),
 		System:   runtime.GOOS + "/" + runtime.GOARCH,
 		Go:       runtime.Version(),
-		Etcd:     moduleVersion("go.etcd.io/etcd/server/v3"),
 		DataRoot: filepath.Dir(dir),
 	}
 	took, err := syncTimes(filepath.Join(dir, "sync"))
 	if err != nil {
 		return m, err
 	}
-	m.SyncP50, m.SyncP99 = quantile(took, 0.50), quantile(took, 0.99)
+	m.SyncP50, m.SyncP99 = report.Quantile(took, 0.50), report.Quantile(took, 0.99)
 	return m, nil
-}
-
-func (m machine) String() string {
-	return fmt.Sprintf("%s, %d cores, %s, %s, etcd %s; fsync in %s: p50 %.2f ms, p99 %.2f ms",
-		m.CPU, m.Cores, m.System, m.Go, m.Etcd, m.DataRoot, m.SyncP50*1e3, m.SyncP99*1e3)
 }
 
 // cpuModel is "unknown CPU" where the system does not tell in Linux's way.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"regexp"
@@ -13,20 +12,25 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/fairlead-go/fairlead/integration/bench/report"
 )
 
 type config struct {
-	rounds   int
-	duration time.Duration
-	run      *regexp.Regexp
-	store    string
-	dir      string
-	json     string
+	rounds    int
+	duration  time.Duration
+	run, skip *regexp.Regexp
+	store     string
+	dir       string
+	json      string
+
+	from []string // reports to write the document from, instead of measuring
+	doc  string
 }
 
 func main() {
-	if dir, ok := os.LookupEnv(serveVariable); ok {
-		exit(serve(dir, os.Stdin, os.Stdout))
+	if play, ok := role(); ok {
+		exit(play())
 	}
 	c, err := parse(os.Args[1:])
 	if errors.Is(err, flag.ErrHelp) {
@@ -35,10 +39,24 @@ func main() {
 	if err != nil {
 		os.Exit(2) // flag has told why
 	}
+	if c.doc != "" {
+		exit(document(c))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err = bench(ctx, c, os.Stdout)
 	stop()
 	exit(err)
+}
+
+// role is what this process is there for when the benchmark has started itself again.
+func role() (play func() error, ok bool) {
+	if dir, ok := os.LookupEnv(serveVariable); ok {
+		return func() error { return serve(dir, os.Stdin, os.Stdout) }, true
+	}
+	if value, ok := os.LookupEnv(leadVariable); ok {
+		return func() error { return lead(value, os.Stdin, os.Stdout) }, true
+	}
+	return nil, false
 }
 
 func exit(err error) {
@@ -57,24 +75,41 @@ func parse(args []string) (config, error) {
 	f.StringVar(&c.dir, "dir", os.TempDir(), "where the server's data go: its disk is part of what is measured")
 	f.StringVar(&c.json, "json", "", "also write the results to this `file`")
 	f.StringVar(&c.store, "store", "", "measure only on this `store`: "+strings.Join(names(), " or "))
-	f.Func("run", "measure only the workloads whose name matches this `regexp`", func(s string) (err error) {
-		c.run, err = regexp.Compile(s)
-		return err
+	expression := func(to **regexp.Regexp) func(string) error {
+		return func(s string) (err error) {
+			*to, err = regexp.Compile(s)
+			return err
+		}
+	}
+	f.Func("run", "measure only the workloads whose name matches this `regexp`", expression(&c.run))
+	f.Func("skip", "do not measure the workloads whose name matches this `regexp`", expression(&c.skip))
+	f.Func("from", "with -doc: the results, `files` that -json wrote, separated by commas", func(s string) error {
+		c.from = strings.Split(s, ",")
+		return nil
 	})
+	f.StringVar(&c.doc, "doc", "", "measure nothing, but write this `file` and its plots from the results that -from names")
 	if err := f.Parse(args); err != nil {
 		return c, err
 	}
-	if c.store != "" && !slices.Contains(names(), c.store) {
-		err := fmt.Errorf("there is no store %q, but %s", c.store, strings.Join(names(), " and "))
+	err := c.check(f.NArg())
+	if err != nil {
 		fmt.Fprintln(f.Output(), err)
-		return c, err
 	}
-	if c.rounds < 1 || c.duration <= 0 || f.NArg() > 0 {
-		err := errors.New("rounds and duration must be positive, and there are no arguments but flags")
-		fmt.Fprintln(f.Output(), err)
-		return c, err
+	return c, err
+}
+
+func (c config) check(arguments int) error {
+	switch {
+	case c.store != "" && !slices.Contains(names(), c.store):
+		return fmt.Errorf("there is no store %q, but %s", c.store, strings.Join(names(), " and "))
+	case c.rounds < 1 || c.duration <= 0:
+		return errors.New("rounds and duration must be positive")
+	case arguments > 0:
+		return errors.New("there are no arguments but flags")
+	case (c.doc == "") != (len(c.from) == 0):
+		return errors.New("-doc and -from go together: the one is written from the other")
 	}
-	return c, nil
+	return nil
 }
 
 // names are those of the stores.
@@ -85,98 +120,19 @@ func names() (names []string) {
 	return names
 }
 
-// bench measures all workloads on all stores.
-func bench(ctx context.Context, c config, out io.Writer) error {
-	dir, err := os.MkdirTemp(c.dir, "fairlead-bench-")
-	if err != nil {
-		return fmt.Errorf("make a directory for the server: %w", err)
-	}
-	defer os.RemoveAll(dir)
-
-	r := report{Time: time.Now().UTC().Truncate(time.Second), Rounds: c.rounds, Duration: c.duration.String()}
-	if r.Machine, err = describe(dir); err != nil {
-		return err
-	}
-	fmt.Fprintln(out, r.Machine)
-
-	for _, st := range stores() {
-		if c.store != "" && c.store != st.name {
-			continue
-		}
-		if err := benchStore(ctx, c, st, dir, &r, out); err != nil {
-			return fmt.Errorf("on %s: %w", st.name, err)
-		}
-	}
-	if len(r.Results) == 0 {
-		return fmt.Errorf("-run %v matches no workload", c.run)
-	}
-	if c.json != "" {
-		return r.write(c.json)
-	}
-	return nil
-}
-
-func benchStore(ctx context.Context, c config, st store, dir string, r *report, out io.Writer) (err error) {
-	srv, err := st.start(ctx, dir)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, srv.stop()) }()
-
-	for _, w := range workloads() {
-		if c.run != nil && !c.run.MatchString(w.name) {
-			continue
-		}
-		res, err := measure(ctx, c, st, w, srv.addr())
+// document writes the page about earlier runs.
+func document(c config) error {
+	var reports []*report.Report
+	for _, file := range c.from {
+		r, err := report.Read(file)
 		if err != nil {
-			return fmt.Errorf("%s: %w", w.name, err)
-		}
-		r.Results = append(r.Results, res)
-		if err := res.print(out); err != nil {
 			return err
 		}
+		reports = append(reports, r)
 	}
-	return nil
-}
-
-// measure runs the workload with each subject in turn, once a round.
-func measure(ctx context.Context, c config, st store, w workload, addr string) (_ result, err error) {
-	res := result{Store: st.name, Workload: w.name, About: w.about}
-	var teams []*team
-	defer func() {
-		for _, t := range teams {
-			err = errors.Join(err, t.close())
-		}
-	}()
-	for _, s := range st.subjects {
-		if w.contenders > 1 && !s.excludes {
-			continue
-		}
-		t, err := assemble(ctx, s, w, addr)
-		if err != nil {
-			return res, fmt.Errorf("%s: %w", s.name, err)
-		}
-		teams = append(teams, t)
-		res.Subjects = append(res.Subjects, subjectResult{Name: s.name, Samples: map[string][]float64{}})
+	unexplained, err := report.WritePage(reports, c.doc)
+	for _, key := range unexplained {
+		fmt.Fprintf(os.Stderr, "bench: the target %s is missed, and reasons.md does not say why\n", key)
 	}
-
-	const warmUp = 200 * time.Millisecond
-	for i, t := range teams {
-		if _, err := w.run(ctx, t, warmUp); err != nil {
-			return res, fmt.Errorf("%s: %w", res.Subjects[i].Name, err)
-		}
-	}
-	for round := range c.rounds {
-		for turn := range teams {
-			i := (turn + round) % len(teams)
-			sample, err := w.run(ctx, teams[i], c.duration)
-			if err != nil {
-				return res, fmt.Errorf("%s: %w", res.Subjects[i].Name, err)
-			}
-			for metric, v := range sample {
-				res.Subjects[i].Samples[metric] = append(res.Subjects[i].Samples[metric], v)
-			}
-		}
-	}
-	return res, nil
+	return err
 }

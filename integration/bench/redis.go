@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/bsm/redislock"
@@ -18,13 +19,12 @@ import (
 )
 
 func redisStore() store {
-	return store{name: "redis", start: startRedis, subjects: []subject{
-		{name: "fairlead mutex", excludes: true, join: joinOurs("redis://")},
-		{name: "rueidislock", excludes: true, join: joinRueidislock},
-		{name: "redislock", excludes: true, join: joinRedislock},
-		{name: "redsync", excludes: true, join: joinRedsync},
-		{name: "raw SET+DEL", join: joinRedisRaw},
-	}}
+	return store{name: "redis", start: startRedis, expiring: 3 * time.Second, subjects: append(oursOn("redis://"),
+		subject{name: "rueidislock", kind: mutexes, open: openRueidislock},
+		subject{name: "redislock", kind: mutexes, open: openRedislock},
+		subject{name: "redsync", kind: mutexes, open: openRedsync},
+		subject{name: "raw SET+DEL", kind: writes, open: openRedisRaw},
+	)}
 }
 
 type redisServer struct{ *redisserver.Server }
@@ -39,32 +39,57 @@ func startRedis(_ context.Context, dir string) (server, error) {
 
 func (s redisServer) addr() string { return s.Addr() }
 
+func (s redisServer) endpoint() string { return s.Addr() }
+
+func (s redisServer) version(ctx context.Context) (string, error) {
+	info, err := s.Info(ctx, "server")
+	return "Redis " + info["redis_version"], err
+}
+
 func (s redisServer) stop() error {
 	s.Close()
 	return nil
 }
 
-// rueidisLock is a contender that uses rueidislock, which waits for invalidations of
-// the key and then tries.
+func (s redisServer) memory(ctx context.Context) (float64, error) {
+	info, err := s.Info(ctx, "memory")
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseFloat(info["used_memory"], 64)
+}
+
+// rueidisLocker is a client of rueidislock, which waits for invalidations of the key and
+// then tries.
+type rueidisLocker struct{ rueidislock.Locker }
+
+func openRueidislock(_ context.Context, addr string, ttl time.Duration) (client, error) {
+	l, err := rueidislock.NewLocker(rueidislock.LockerOption{
+		ClientOption:   rueidis.ClientOption{InitAddress: []string{addr}},
+		KeyMajority:    1,
+		NoLoopTracking: true,
+		KeyValidity:    ttl,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &rueidisLocker{l}, nil
+}
+
+func (l *rueidisLocker) contender(_ context.Context, name string) (contender, error) {
+	return &rueidisLock{locker: l.Locker, name: name}, nil
+}
+
+func (l *rueidisLocker) close(context.Context) error {
+	l.Close()
+	return nil
+}
+
 type rueidisLock struct {
 	locker rueidislock.Locker
 	name   string
 	cancel context.CancelFunc
 }
-
-func joinRueidislock(_ context.Context, addr string) (contender, error) {
-	l, err := rueidislock.NewLocker(rueidislock.LockerOption{
-		ClientOption:   rueidis.ClientOption{InitAddress: []string{addr}},
-		KeyMajority:    1,
-		NoLoopTracking: true,
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &rueidisLock{locker: l}, nil
-}
-
-func (l *rueidisLock) prepare(name string) { l.name = name }
 
 // patience is after how long a wait begins anew: with 16 contenders, some are never
 // told that the lock is free.
@@ -91,32 +116,38 @@ func (l *rueidisLock) unlock(context.Context) error {
 	return nil
 }
 
-func (l *rueidisLock) close(context.Context) error {
-	l.locker.Close()
-	return nil
-}
-
 // pollInterval is how often those try that can only try: as often as they would in
 // production, or rather oftener.
 const pollInterval = 10 * time.Millisecond
 
+// goRedis is a client for the locks that use go-redis.
+type goRedis struct {
+	conn *redis.Client
+	make func(name string) contender
+}
+
+func (r *goRedis) contender(_ context.Context, name string) (contender, error) {
+	return r.make(name), nil
+}
+
+func (r *goRedis) close(context.Context) error { return r.conn.Close() }
+
 // redisLock is a contender that uses redislock, which polls.
 type redisLock struct {
-	client *redis.Client
 	locker *redislock.Client
 	name   string
+	ttl    time.Duration
 	held   *redislock.Lock
 }
 
-func joinRedislock(_ context.Context, addr string) (contender, error) {
+func openRedislock(_ context.Context, addr string, ttl time.Duration) (client, error) {
 	c := redis.NewClient(&redis.Options{Addr: addr})
-	return &redisLock{client: c, locker: redislock.New(c)}, nil
+	locker := redislock.New(c)
+	return &goRedis{c, func(name string) contender { return &redisLock{locker: locker, name: name, ttl: ttl} }}, nil
 }
 
-func (l *redisLock) prepare(name string) { l.name = name }
-
 func (l *redisLock) lock(ctx context.Context) (err error) {
-	l.held, err = l.locker.Obtain(ctx, l.name, sessionTTL*time.Second, &redislock.Options{
+	l.held, err = l.locker.Obtain(ctx, l.name, l.ttl, &redislock.Options{
 		RetryStrategy: redislock.LinearBackoff(pollInterval),
 	})
 	return err
@@ -124,60 +155,59 @@ func (l *redisLock) lock(ctx context.Context) (err error) {
 
 func (l *redisLock) unlock(ctx context.Context) error { return l.held.Release(ctx) }
 
-func (l *redisLock) close(context.Context) error { return l.client.Close() }
-
 // redsyncMutex is a contender that uses redsync on one server; it polls.
-type redsyncMutex struct {
-	client *redis.Client
-	mutex  *redsync.Mutex
+type redsyncMutex struct{ *redsync.Mutex }
+
+func openRedsync(_ context.Context, addr string, ttl time.Duration) (client, error) {
+	c := redis.NewClient(&redis.Options{Addr: addr})
+	r := redsync.New(goredis.NewPool(c))
+	return &goRedis{c, func(name string) contender {
+		return &redsyncMutex{r.NewMutex(name, redsync.WithExpiry(ttl), redsync.WithTries(1<<20), redsync.WithRetryDelay(pollInterval))}
+	}}, nil
 }
 
-func joinRedsync(_ context.Context, addr string) (contender, error) {
-	return &redsyncMutex{client: redis.NewClient(&redis.Options{Addr: addr})}, nil
-}
-
-func (m *redsyncMutex) prepare(name string) {
-	m.mutex = redsync.New(goredis.NewPool(m.client)).NewMutex(name,
-		redsync.WithExpiry(sessionTTL*time.Second), redsync.WithTries(1<<20), redsync.WithRetryDelay(pollInterval))
-}
-
-func (m *redsyncMutex) lock(ctx context.Context) error { return m.mutex.LockContext(ctx) }
+func (m *redsyncMutex) lock(ctx context.Context) error { return m.LockContext(ctx) }
 
 func (m *redsyncMutex) unlock(ctx context.Context) error {
-	ok, err := m.mutex.UnlockContext(ctx)
+	ok, err := m.UnlockContext(ctx)
 	if err == nil && !ok {
 		err = errors.New("redsync did not unlock")
 	}
 	return err
 }
 
-func (m *redsyncMutex) close(context.Context) error { return m.client.Close() }
-
-// redisRaw sets a key and deletes it, and excludes nobody.
+// redisRaw sets keys and deletes them, and excludes nobody.
 type redisRaw struct {
 	client rueidis.Client
-	key    string
+	ttl    time.Duration
 }
 
-func joinRedisRaw(_ context.Context, addr string) (contender, error) {
+func openRedisRaw(_ context.Context, addr string, ttl time.Duration) (client, error) {
 	c, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{addr}, DisableCache: true})
 	if err != nil {
 		return nil, err
 	}
-	return &redisRaw{client: c}, nil
+	return &redisRaw{c, ttl}, nil
 }
 
-func (r *redisRaw) prepare(name string) { r.key = name }
-
-func (r *redisRaw) lock(ctx context.Context) error {
-	return r.client.Do(ctx, r.client.B().Set().Key(r.key).Value("").Px(sessionTTL*time.Second).Build()).Error()
-}
-
-func (r *redisRaw) unlock(ctx context.Context) error {
-	return r.client.Do(ctx, r.client.B().Del().Key(r.key).Build()).Error()
+func (r *redisRaw) contender(_ context.Context, name string) (contender, error) {
+	return &redisKey{*r, name}, nil
 }
 
 func (r *redisRaw) close(context.Context) error {
 	r.client.Close()
 	return nil
+}
+
+type redisKey struct {
+	redisRaw
+	key string
+}
+
+func (k *redisKey) lock(ctx context.Context) error {
+	return k.client.Do(ctx, k.client.B().Set().Key(k.key).Value("").Px(k.ttl).Build()).Error()
+}
+
+func (k *redisKey) unlock(ctx context.Context) error {
+	return k.client.Do(ctx, k.client.B().Del().Key(k.key).Build()).Error()
 }

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/fairlead-go/fairlead/integration/bench/report"
+)
+
+// bench measures all workloads on all stores.
+func bench(ctx context.Context, c config, out io.Writer) error {
+	dir, err := os.MkdirTemp(c.dir, "fairlead-bench-")
+	if err != nil {
+		return fmt.Errorf("make a directory for the server: %w", err)
+	}
+	defer os.RemoveAll(dir)
+
+	r := report.Report{Time: time.Now().UTC().Truncate(time.Second), Rounds: c.rounds, Duration: c.duration.String()}
+	if r.Machine, err = describe(dir); err != nil {
+		return err
+	}
+	fmt.Fprintln(out, r.Machine)
+
+	for _, st := range stores() {
+		if c.store != "" && c.store != st.name {
+			continue
+		}
+		if err := benchStore(ctx, c, st, dir, &r, out); err != nil {
+			return fmt.Errorf("on %s: %w", st.name, err)
+		}
+	}
+	if len(r.Results) == 0 {
+		return errors.New("nothing was measured: no workload matches -run, or -skip matches all that do")
+	}
+	if c.json != "" {
+		return r.Write(c.json)
+	}
+	return nil
+}
+
+func benchStore(ctx context.Context, c config, st store, dir string, r *report.Report, out io.Writer) (err error) {
+	srv, err := st.start(ctx, dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, srv.stop()) }()
+
+	v, err := srv.version(ctx)
+	if err != nil {
+		return fmt.Errorf("find out its version: %w", err)
+	}
+	r.Servers = append(r.Servers, v)
+	for _, w := range workloads() {
+		if !c.wants(w) || !w.fits(srv) {
+			continue
+		}
+		res, err := measure(ctx, c, st, srv, w)
+		if err != nil {
+			return fmt.Errorf("%s: %w", w.name, err)
+		}
+		r.Results = append(r.Results, res)
+		if err := res.Print(out); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c config) wants(w workload) bool {
+	return (c.run == nil || c.run.MatchString(w.name)) && (c.skip == nil || !c.skip.MatchString(w.name))
+}
+
+// fits tells whether there is something to measure.
+func (w workload) fits(srv server) bool {
+	_, counts := srv.(counting)
+	return counts || !w.costs
+}
+
+// measure runs the workload with each subject in turn, once a round.
+func measure(ctx context.Context, c config, st store, srv server, w workload) (_ report.Result, err error) {
+	res := report.Result{Store: st.name, Workload: w.name, About: w.about}
+	var teams []*team
+	defer func() {
+		for _, t := range teams {
+			err = errors.Join(err, t.close())
+		}
+	}()
+	for _, s := range st.subjects {
+		if !w.takes(s) {
+			continue
+		}
+		t, err := assemble(ctx, st, srv, s, w)
+		if err != nil {
+			return res, fmt.Errorf("%s: %w", s.name, err)
+		}
+		teams = append(teams, t)
+		res.Subjects = append(res.Subjects, report.Subject{Name: s.name, Samples: map[report.Metric][]float64{}})
+		if err := t.warmUp(ctx, &res.Subjects[len(teams)-1], c.duration); err != nil {
+			return res, fmt.Errorf("%s: %w", s.name, err)
+		}
+	}
+	for round := range c.rounds {
+		for turn := range teams {
+			i := (turn + round) % len(teams)
+			got, err := w.run(ctx, teams[i], c.duration*time.Duration(max(1, w.stretch)))
+			if err != nil {
+				return res, fmt.Errorf("%s: %w", res.Subjects[i].Name, err)
+			}
+			note(&res.Subjects[i], got)
+		}
+	}
+	return res, nil
+}
+
+// warmUp measures what is measured once, and runs the workload for a moment.
+func (t *team) warmUp(ctx context.Context, s *report.Subject, d time.Duration) error {
+	if t.load.setUp != nil {
+		once, err := t.load.setUp(ctx, t)
+		if err != nil {
+			return err
+		}
+		note(s, sample{figures: once})
+	}
+	if t.load.clients == 0 {
+		return nil // it opens its own, anew in each round
+	}
+	const moment = 200 * time.Millisecond
+	_, err := t.load.run(ctx, t, min(moment, d))
+	return err
+}
+
+func note(s *report.Subject, got sample) {
+	for metric, v := range got.figures {
+		s.Samples[metric] = append(s.Samples[metric], v)
+	}
+	if len(got.took) > 0 {
+		s.Curves = append(s.Curves, report.Curve(got.took))
+	}
+}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+)
+
+// nobody is a contender that excludes nobody.
+type nobody struct{}
+
+func (nobody) lock(ctx context.Context) error   { return ctx.Err() }
+func (nobody) rlock(ctx context.Context) error  { return ctx.Err() }
+func (nobody) unlock(ctx context.Context) error { return ctx.Err() }
+
+// failing is a contender that cannot lock.
+type failing struct{ nobody }
+
+var errFailing = errors.New("the store is on fire")
+
+func (failing) lock(context.Context) error  { return errFailing }
+func (failing) rlock(context.Context) error { return errFailing }
+
+// waiting is a contender that waits until its context ends.
+type waiting struct{ nobody }
+
+func (waiting) lock(ctx context.Context) error  { <-ctx.Done(); return ctx.Err() }
+func (waiting) rlock(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+
+type run func(ctx context.Context, t *team, d time.Duration) (sample, error)
+
+var exclusive = map[string]run{"handoff": handoff, "fairness": fairness, "permits": permits, "readMostly": readMostly}
+
+// A lock that does not exclude is not measured: it would be the fastest of all.
+func TestNoExclusionIsAnError(t *testing.T) {
+	for name, run := range exclusive {
+		crowded := &team{}
+		for range 64 {
+			crowded.members = append(crowded.members, nobody{})
+		}
+		if _, err := run(t.Context(), crowded, time.Minute); !errors.Is(err, errNotExclusive) {
+			t.Errorf("%s returned %v, want %v", name, err, errNotExclusive)
+		}
+	}
+}
+
+// An error of one contender ends the run of all, also of those who wait for it.
+func TestErrorOfOneEndsAll(t *testing.T) {
+	for name, run := range exclusive {
+		mixed := &team{members: []contender{waiting{}, failing{}, waiting{}}}
+		if _, err := run(t.Context(), mixed, time.Minute); !errors.Is(err, errFailing) {
+			t.Errorf("%s returned %v, want %v", name, err, errFailing)
+		}
+	}
+	mixed := &team{members: []contender{waiting{}, failing{}}}
+	if _, err := pairs(t.Context(), mixed, time.Minute); !errors.Is(err, errFailing) {
+		t.Errorf("pairs returned %v, want %v", err, errFailing)
+	}
+}
+
+// turns excludes: whoever has what is in the channel holds.
+type turns struct{ free chan struct{} }
+
+func (c turns) lock(ctx context.Context) error {
+	select {
+	case <-c.free:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (c turns) unlock(context.Context) error { c.free <- struct{}{}; return nil }
+
+// A hand-off goes from one to another: who comes back hands nothing on.
+func TestComingBackIsNoHandoff(t *testing.T) {
+	r := &relay{d: time.Minute, served: make([]int, 2)}
+	now := time.Now()
+	for _, i := range []int{0, 0, 1, 1, 0} {
+		r.note(i, now, time.Now())
+	}
+	if len(r.took) != 2 || r.served[0] != 3 || r.served[1] != 2 || r.locks != 5 {
+		t.Errorf("%d hand-offs, served %v of %d, want 2, 3 and 2 of 5", len(r.took), r.served, r.locks)
+	}
+	free := make(chan struct{}, 1)
+	free <- struct{}{}
+	two := &team{members: []contender{turns{free}, turns{free}}}
+	s, err := handoff(t.Context(), two, time.Millisecond)
+	if err != nil || len(s.took) == 0 {
+		t.Errorf("a relay of two made %d hand-offs, %v: it lasts until there is one", len(s.took), err)
+	}
+}
