@@ -11,7 +11,7 @@ import (
 	"github.com/fairlead-go/fairlead/integration/bench/report"
 )
 
-// bench measures all workloads on all stores.
+// bench measures all workloads on all stores, and goes on when one fails.
 func bench(ctx context.Context, c config, out io.Writer) error {
 	dir, err := os.MkdirTemp(c.dir, "fairlead-bench-")
 	if err != nil {
@@ -25,21 +25,22 @@ func bench(ctx context.Context, c config, out io.Writer) error {
 	}
 	fmt.Fprintln(out, r.Machine)
 
+	var errs []error
 	for _, st := range stores() {
 		if c.store != "" && c.store != st.name {
 			continue
 		}
 		if err := benchStore(ctx, c, st, dir, &r, out); err != nil {
-			return fmt.Errorf("on %s: %w", st.name, err)
+			errs = append(errs, fmt.Errorf("on %s: %w", st.name, err))
 		}
 	}
-	if len(r.Results) == 0 {
+	switch {
+	case len(r.Results) == 0 && len(errs) == 0:
 		return errors.New("nothing was measured: no workload matches -run, or -skip matches all that do")
+	case len(r.Results) > 0 && c.json != "":
+		errs = append(errs, r.Write(c.json))
 	}
-	if c.json != "" {
-		return r.Write(c.json)
-	}
-	return nil
+	return errors.Join(errs...)
 }
 
 func benchStore(ctx context.Context, c config, st store, dir string, r *report.Report, out io.Writer) (err error) {
@@ -58,16 +59,21 @@ func benchStore(ctx context.Context, c config, st store, dir string, r *report.R
 		if !c.wants(w) || !w.fits(srv) {
 			continue
 		}
-		res, err := measure(ctx, c, st, srv, w)
-		if err != nil {
-			return fmt.Errorf("%s: %w", w.name, err)
+		res, failed := measure(ctx, c, st, srv, w)
+		if failed != nil {
+			failed = fmt.Errorf("%s: %w", w.name, failed)
+			fmt.Fprintf(out, "\n%v\n", failed)
+			if err = errors.Join(err, failed); ctx.Err() != nil {
+				return err
+			}
+			continue // what takes long to measure is not thrown away for what fails
 		}
 		r.Results = append(r.Results, res)
-		if err := res.Print(out); err != nil {
-			return err
+		if failed := res.Print(out); failed != nil {
+			return errors.Join(err, failed)
 		}
 	}
-	return nil
+	return err
 }
 
 func (c config) wants(w workload) bool {

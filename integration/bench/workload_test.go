@@ -3,8 +3,13 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
+	"regexp"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/fairlead-go/fairlead/integration/bench/report"
 )
 
 // nobody is a contender that excludes nobody.
@@ -89,5 +94,41 @@ func TestComingBackIsNoHandoff(t *testing.T) {
 	s, err := handoff(t.Context(), two, time.Millisecond)
 	if err != nil || len(s.took) == 0 {
 		t.Errorf("a relay of two made %d hand-offs, %v: it lasts until there is one", len(s.took), err)
+	}
+}
+
+// fake is a server, and a client of it.
+type fake struct{ member contender }
+
+func (fake) addr() string                                           { return "nowhere" }
+func (fake) endpoint() string                                       { return "nowhere" }
+func (fake) version(context.Context) (string, error)                { return "fake", nil }
+func (fake) stop() error                                            { return nil }
+func (f fake) contender(context.Context, string) (contender, error) { return f.member, nil }
+func (fake) close(context.Context) error                            { return nil }
+
+// What was measured is kept when something else fails, and the failure is told.
+func TestFailureKeepsTheRest(t *testing.T) {
+	free := make(chan struct{}, 1)
+	free <- struct{}{}
+	open := func(m contender) func(context.Context, string, time.Duration) (client, error) {
+		return func(context.Context, string, time.Duration) (client, error) { return fake{m}, nil }
+	}
+	st := store{
+		name:  "fake",
+		start: func(context.Context, string) (server, error) { return fake{}, nil },
+		subjects: []subject{
+			{name: "fails", kind: semaphores, open: open(failing{})},
+			{name: "works", kind: elections, open: open(turns{free})},
+		},
+	}
+	var r report.Report
+	c := config{rounds: 1, duration: time.Millisecond, run: regexp.MustCompile("^(semaphore-64|resigned)$")}
+	err := benchStore(t.Context(), c, st, t.TempDir(), &r, io.Discard)
+	if !errors.Is(err, errFailing) || !strings.Contains(err.Error(), "semaphore-64: fails") {
+		t.Errorf("the error is %v, want one that says what failed: %v", err, errFailing)
+	}
+	if len(r.Results) != 1 || r.Results[0].Workload != "resigned" {
+		t.Errorf("the results are %+v, want those of what works", r.Results)
 	}
 }
