@@ -40,8 +40,8 @@
 //	{NS}:s:SESSION      a hash that expires with the session: its reign, its entries, claims that were given up, and
 //	                    marks of entries that somebody breaks
 //	{NS}:q:NAME         the IDs of a queue's entries, by token
-//	{NS}:d:NAME         a hash: the record of each entry, and the limit
-//	{NS}:w:NAME:ID      who is told when that entry leaves or changes; ID may be the word limit
+//	{NS}:d:NAME         a hash: the record of each entry, the limit, and who is told when one of them leaves
+//	                    or changes
 //
 // and channels
 //

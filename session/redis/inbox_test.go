@@ -251,6 +251,21 @@ func TestWaitingEntryDeletedByHandIsSteppedOver(t *testing.T) {
 	}
 }
 
+// Neither its owner nor who waited for it looks again.
+func TestNothingIsLeftOfAnEntryDeletedByHand(t *testing.T) {
+	t.Parallel()
+	s := startWarm(t, redisserver.Config{})
+	p, q := enterAt(t, serverURL(s, ""), shortTTL, nil), enterAt(t, serverURL(s, ""), shortTTL, nil)
+	first, second, third := p.join("q"), p.join("q"), q.join("q")
+	do(t, s, "ZREM", "{fairlead}:q:q", second.Me.ID)
+	do(t, s, "HDEL", "{fairlead}:d:q", second.Me.ID)
+	q.leave(third.Me)
+	p.leave(first.Me)
+	if left := do(t, s, "KEYS", "{fairlead}:?:q*").([]any); len(left) > 0 {
+		t.Errorf("%v is left", left)
+	}
+}
+
 // Nobody tells of it: the owner finds out within a second, and so those behind it when the
 // session would have expired.
 func TestSessionDeletedByHandIsLostAndOpensTheWay(t *testing.T) {

@@ -12,7 +12,7 @@ func Rules(namespace string) string {
 		"+evalsha +eval +asking +ssubscribe +sunsubscribe +select +wait " +
 		"+ping +unsubscribe +punsubscribe +discard " +
 		"+time +info +get +set +del +exists +pttl +pexpire +spublish " +
-		"+hget +hset +hmget +hgetall +hexists +hdel +sadd +smembers " +
+		"+hget +hset +hmget +hgetall +hexists +hdel " +
 		"+zadd +zrem +zrank +zrange +zrandmember " +
 		"+cluster|slots +cluster|shards +role"
 }

@@ -38,7 +38,7 @@ elseif mode == 'exclusive' then
 	local near, nears, ms = nearest(name)
 	if near then
 		reply[5], reply[6], reply[7] = near, nears, ms
-		call('SADD', W(name, near), id)
+		enrol(name, near, id)
 	else
 		reply[2] = '' -- those who were there are gone, and the limit with them
 		call('ZADD', names, 0, name)

@@ -22,10 +22,10 @@ if version ~= '' and (string.match(limit(name), '%d+$') or '0') ~= version then 
 if not same then
 	local reply = view(name, id, token)
 	if reply[6] and #reply == 8 and string.match(reply[4], '^%d+ %d+ %S+ %S+ exclusive') then
-		call('SADD', W(name, reply[6]), id)
+		enrol(name, reply[6], id)
 	end
 	return reply
 end
-for i = 6, #ARGV, 2 do call('SADD', W(name, ARGV[i]), id) end
-if version ~= '' then call('SADD', W(name, 'limit'), id) end
+for i = 6, #ARGV, 2 do enrol(name, ARGV[i], id) end
+if version ~= '' then enrol(name, 'limit', id) end
 return { 'blocked', soonest }

@@ -5,7 +5,6 @@
 local call = redis.call
 local prefix = string.sub(KEYS[1], 1, -6)
 local Q, D, S, names = prefix .. 'q:', prefix .. 'd:', prefix .. 's:', prefix .. 'names'
-local function W(name, what) return prefix .. 'w:' .. name .. ':' .. what end
 
 local function micros()
 	local time = call('TIME')
@@ -94,14 +93,27 @@ local function nearest(name, id)
 	end
 end
 
+-- Has an entry told when another, or the limit, leaves or changes. Who is told is kept with
+-- the queue, so that nothing is left when that is empty, whatever became of whom.
+local function enrol(name, what, id)
+	local field = 'w:' .. what
+	local waiters = call('HGET', D .. name, field)
+	if not waiters then
+		call('HSET', D .. name, field, id)
+	elseif not string.find(waiters, id, 1, true) then
+		call('HSET', D .. name, field, waiters .. ' ' .. id)
+	end
+end
+
 -- Tells those who wait for an entry or for the limit that it has left or changed. An
 -- exclusive entry is told whether it is first now, and otherwise waits for the next one
 -- ahead from here on: it need not ask.
 local function wake(name, what)
-	local waiters = call('SMEMBERS', W(name, what))
-	if #waiters == 0 then return end
-	call('DEL', W(name, what))
-	for _, id in ipairs(waiters) do
+	local field = 'w:' .. what
+	local waiters = call('HGET', D .. name, field)
+	if not waiters then return end
+	call('HDEL', D .. name, field)
+	for id in string.gmatch(waiters, '%S+') do
 		local record = lookup(name, id)
 		if record then
 			local _, _, session, inbox, mode = head(record)
@@ -112,7 +124,7 @@ local function wake(name, what)
 			else
 				local near, nears, ms = nearest(name, id)
 				if near then
-					call('SADD', W(name, near), id)
+					enrol(name, near, id)
 					tell(inbox, id, 'behind', what, near, ms, nears)
 				else
 					tell(inbox, id, 'first', what)
@@ -131,7 +143,7 @@ remove = function(name, id, record)
 		if session then call('HDEL', S .. session, 'e:' .. id) end
 	end
 	if call('EXISTS', Q .. name) == 0 then
-		call('DEL', D .. name, W(name, id), W(name, 'limit'))
+		call('DEL', D .. name)
 		call('ZREM', names, name)
 	else
 		wake(name, id)
