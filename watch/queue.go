@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/fairlead-go/fairlead/session"
 	"github.com/fairlead-go/fairlead/session/driver"
@@ -28,13 +29,14 @@ type Entry struct {
 	Token    uint64
 	Identity string // of the session; "" when another library made the entry
 	Kind     string
-	Mode     string        // "exclusive", "shared" or "permit"
-	Value    string        // what a candidate proposes
-	Note     string        // what the owner says it is doing
-	Weight   int64         // of a permit, else 0
-	Key      string        // the entry's own name in the store
-	Since    time.Time     // when it joined, by its owner's clock: for display only; zero for entries of other libraries
-	TTLLeft  time.Duration // of the owner's lease, when it was read; 0 when unknown
+	Mode     string            // "exclusive", "shared" or "permit"
+	Value    string            // what a candidate proposes
+	Note     string            // what the owner says it is doing
+	Weight   int64             // of a permit, else 0
+	Key      string            // the entry's own name in the store
+	Since    time.Time         // when it joined, by its owner's clock: for display only; zero for entries of other libraries
+	TTLLeft  time.Duration     // of the owner's lease, when it was read; 0 when unknown
+	Trace    trace.SpanContext // of the acquisition; not valid where its owner does not trace
 
 	// WaitsFor are the tokens of those entries that a waiter waits for now: the one
 	// right ahead for a lock; the nearest writer ahead for a reader; for permits, all
@@ -278,7 +280,7 @@ func entry(ctx context.Context, store driver.Store, e driver.Entry) Entry {
 	identity, _ := store.Identify(ctx, e) // shown without when it cannot be told
 	shown := Entry{
 		Token: e.Token, Identity: identity, Kind: e.Kind, Mode: string(e.Mode), Value: e.Value, Note: e.Info.Note,
-		Key: e.Key, Since: e.Info.Since, TTLLeft: e.TTLLeft,
+		Key: e.Key, Since: e.Info.Since, TTLLeft: e.TTLLeft, Trace: e.Info.Trace,
 	}
 	switch { // where the value is ours
 	case e.Mode == driver.Permit:

@@ -92,7 +92,7 @@ func Headline(q watch.Snapshot) string {
 	case q.Kind == "" && q.Limit == 0:
 		return fmt.Sprintf("%s: made by another library, %s", name, counts(q))
 	case q.Limit > 0:
-		return fmt.Sprintf("%s: %s, %d of %d permits in use, %s", name, Text(cmp.Or(q.Kind, "semaphore")), inUse(q), q.Limit, counts(q))
+		return fmt.Sprintf("%s: %s, %d of %d permits in use, %s", name, Text(cmp.Or(q.Kind, "semaphore")), InUse(q), q.Limit, counts(q))
 	}
 	return fmt.Sprintf("%s: %s, %s", name, Text(q.Kind), counts(q))
 }
@@ -120,8 +120,8 @@ func plural(n int, one string) string {
 	return strconv.Itoa(n) + " " + one + "s"
 }
 
-// inUse returns how many permits the holders have.
-func inUse(q watch.Snapshot) (n int64) {
+// InUse returns how many permits the holders have.
+func InUse(q watch.Snapshot) (n int64) {
 	for _, e := range q.Holders {
 		n += e.Weight
 	}
@@ -136,7 +136,7 @@ func Holders(q watch.Snapshot, now time.Time) *Table {
 	}}
 	for _, e := range q.Holders {
 		t.Rows = append(t.Rows, []string{
-			Owner(e), token(e), mode(q, e), number(e.Weight), cmp.Or(ageText(e.Since, now), unknown), joined(e, now), left(e), e.Note, e.Value,
+			Owner(e), token(e), Mode(q, e), number(e.Weight), cmp.Or(ageText(e.Since, now), unknown), joined(e, now), left(e), e.Note, e.Value,
 		})
 	}
 	return t
@@ -148,21 +148,27 @@ func Waiters(q watch.Snapshot, now time.Time) *Table {
 		{Title: "#", Right: true}, {Title: "WAITER"}, {Title: "TOKEN", Right: true}, {Title: "MODE"}, {Title: "PERMITS", Right: true},
 		{Title: "WAITED", Right: true}, {Title: "JOINED"}, {Title: "WAITS FOR"}, {Title: "NOTE"}, {Title: "VALUE"},
 	}}
-	places := map[uint64]int{}
-	for i, e := range q.Waiters {
-		places[e.Token] = i + 1
-	}
+	places := Places(q)
 	for i, e := range q.Waiters {
 		t.Rows = append(t.Rows, []string{
-			strconv.Itoa(i + 1), Owner(e), token(e), mode(q, e), number(e.Weight), cmp.Or(ageText(e.Since, now), unknown), joined(e, now),
-			waitsFor(q, e, places), e.Note, e.Value,
+			strconv.Itoa(i + 1), Owner(e), token(e), Mode(q, e), number(e.Weight), cmp.Or(ageText(e.Since, now), unknown), joined(e, now),
+			WaitsFor(q, e, places), e.Note, e.Value,
 		})
 	}
 	return t
 }
 
-// waitsFor says what one waits for: a holder by its token, a waiter by its place.
-func waitsFor(q watch.Snapshot, e watch.Entry, places map[uint64]int) string {
+// Places returns the place of each waiter, from 1, by its token.
+func Places(q watch.Snapshot) map[uint64]int {
+	places := make(map[uint64]int, len(q.Waiters))
+	for i, e := range q.Waiters {
+		places[e.Token] = i + 1
+	}
+	return places
+}
+
+// WaitsFor says what one waits for: a holder by its token, a waiter by its place.
+func WaitsFor(q watch.Snapshot, e watch.Entry, places map[uint64]int) string {
 	switch {
 	case len(e.WaitsFor) == 0 && e.Weight > q.Limit:
 		return "nothing: it asks for more than the limit"
@@ -171,7 +177,7 @@ func waitsFor(q watch.Snapshot, e watch.Entry, places map[uint64]int) string {
 	case places[e.WaitsFor[0]] > 0:
 		return fmt.Sprintf("#%d", places[e.WaitsFor[0]])
 	case e.Mode == string(driver.Permit):
-		return fmt.Sprintf("any holder: %d free", max(q.Limit-inUse(q), 0))
+		return fmt.Sprintf("any holder: %d free", max(q.Limit-InUse(q), 0))
 	}
 	return fmt.Sprintf("holder %d", e.WaitsFor[0])
 }
@@ -186,8 +192,8 @@ func Owner(e watch.Entry) string {
 
 func token(e watch.Entry) string { return strconv.FormatUint(e.Token, 10) }
 
-// mode is told where a queue may have entries of two.
-func mode(q watch.Snapshot, e watch.Entry) string {
+// Mode is told where a queue may have entries of two.
+func Mode(q watch.Snapshot, e watch.Entry) string {
 	for _, entries := range [][]watch.Entry{q.Holders, q.Waiters} {
 		if slices.ContainsFunc(entries, func(o watch.Entry) bool { return o.Mode == string(driver.Shared) }) {
 			return e.Mode

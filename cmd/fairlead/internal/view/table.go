@@ -33,7 +33,7 @@ func (t *Table) Lines(width int) []string {
 	for _, row := range t.Rows {
 		safe := make([]string, len(row))
 		for i, text := range row {
-			safe[i] = cut(escape(text), maxText)
+			safe[i] = cut(Escape(text), maxText)
 		}
 		cells = append(cells, safe)
 	}

@@ -14,11 +14,11 @@ import (
 const maxText = 200
 
 // Text makes a text of the store safe to print within a line, and not too long.
-func Text(s string) string { return isolate(cut(escape(s), maxText)) }
+func Text(s string) string { return isolate(cut(Escape(s), maxText)) }
 
-// escape replaces what is not printable, such as control characters, those that
+// Escape replaces what is not printable, such as control characters, those that
 // change the direction of writing, and invalid UTF-8, by escapes as Go has them.
-func escape(s string) string {
+func Escape(s string) string {
 	if strings.IndexFunc(s, func(r rune) bool { return !printable(r) }) < 0 {
 		return s
 	}
