@@ -118,7 +118,7 @@ type standing struct {
 
 func (h *Handler) standing(d dossier) standing {
 	q := d.queue
-	s := standing{Headline: view.Summary(q), Read: d.read, Permits: q.Limit > 0}
+	s := standing{Headline: view.Counts(q), Read: d.read, Permits: q.Limit > 0}
 	switch {
 	case len(q.Holders)+len(q.Waiters) == 0:
 		s.Headline = "free, nobody waits"

@@ -90,19 +90,20 @@ func Headline(q watch.Snapshot) string {
 	case len(q.Holders)+len(q.Waiters) == 0:
 		return name + ": free, nobody waits"
 	case q.Kind == "" && q.Limit == 0:
-		return fmt.Sprintf("%s: made by another library, %s", name, counts(q))
+		return fmt.Sprintf("%s: made by another library, %s", name, Counts(q))
 	case q.Limit > 0:
-		return fmt.Sprintf("%s: %s, %d of %d permits in use, %s", name, Text(cmp.Or(q.Kind, "semaphore")), InUse(q), q.Limit, counts(q))
+		return fmt.Sprintf("%s: %s, %d of %d permits in use, %s", name, Text(cmp.Or(q.Kind, "semaphore")), InUse(q), q.Limit, Counts(q))
 	}
-	return fmt.Sprintf("%s: %s, %s", name, Text(q.Kind), counts(q))
+	return fmt.Sprintf("%s: %s, %s", name, Text(q.Kind), Counts(q))
 }
 
 // Summary says in a few words how a queue stands.
 func Summary(q watch.Snapshot) string {
-	return Text(cmp.Or(q.Kind, "of another library")) + ", " + counts(q)
+	return Text(cmp.Or(q.Kind, "of another library")) + ", " + Counts(q)
 }
 
-func counts(q watch.Snapshot) string {
+// Counts says how many hold and how many wait.
+func Counts(q watch.Snapshot) string {
 	holders, waiters := "nobody holds", "nobody waits"
 	if n := len(q.Holders); n > 0 {
 		holders = plural(n, "holder")

@@ -1,0 +1,227 @@
+package ui
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+
+	"github.com/fairlead-go/fairlead/mutex"
+	"github.com/fairlead-go/fairlead/session"
+	_ "github.com/fairlead-go/fairlead/session/etcd"
+	"github.com/fairlead-go/fairlead/watch"
+)
+
+// patience bounds every wait that is expected to end much sooner.
+const patience = time.Minute
+
+var screenshots = flag.String("screenshots", "", "directory to write screenshots for the README into")
+
+// What TestMain prepares for all tests.
+var (
+	binary  string          // the program, built once
+	store   string          // URL of a server
+	browser context.Context // a browser
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	status, err := prepare(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		status = 1
+	}
+	os.Exit(status)
+}
+
+func prepare(m *testing.M) (status int, err error) {
+	dir, err := os.MkdirTemp("", "fairlead-ui-")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	binary = filepath.Join(dir, "fairlead")
+	if out, err := exec.Command("go", "build", "-o", binary, "github.com/fairlead-go/fairlead/cmd/fairlead").CombinedOutput(); err != nil {
+		return 0, fmt.Errorf("build the program: %w\n%s", err, out)
+	}
+	url, stop, err := launch("dev", "--listen", "127.0.0.1:0", "--data-dir", filepath.Join(dir, "etcd"))
+	if err != nil {
+		return 0, err
+	}
+	defer stop()
+	store = url
+	// As root, and in containers, Chromium cannot make a sandbox; it sees no pages but ours.
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox, chromedp.WSURLReadTimeout(patience),
+		chromedp.Flag("disable-dev-shm-usage", true), chromedp.WindowSize(1280, 800), chromedp.UserDataDir(filepath.Join(dir, "chromium")))
+	allocator, stopAllocator := chromedp.NewExecAllocator(context.Background(), options...)
+	defer stopAllocator()
+	first, closeBrowser := chromedp.NewContext(allocator)
+	defer closeBrowser()
+	if err := chromedp.Run(first); err != nil {
+		return 0, fmt.Errorf("start chromium: %w", err)
+	}
+	browser = first
+	return m.Run(), nil
+}
+
+// launch starts the program and returns the first line that it prints.
+func launch(args ...string) (line string, stop func(), err error) {
+	cmd := exec.Command(binary, args...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return "", nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return "", nil, err
+	}
+	stop = func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Wait()
+	}
+	line, err = bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		stop()
+		return "", nil, errors.Join(fmt.Errorf("%v printed only %q", cmd.Args, line), err)
+	}
+	return strings.TrimSpace(line), stop, nil
+}
+
+// dashboard starts one of the names with a prefix, and returns its address.
+func dashboard(t *testing.T, prefix string, args ...string) string {
+	t.Helper()
+	address, stop, err := launch(append([]string{"ui", prefix, "--store", store, "--listen", "127.0.0.1:0", "--interval", "200ms"}, args...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	return strings.TrimSuffix(address, "/")
+}
+
+func open(t *testing.T, identity string) *session.Session {
+	t.Helper()
+	s, err := session.Open(t.Context(), store, &session.Options{Identity: identity, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := s.Close(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func hold(t *testing.T, s *session.Session, name, note string) *session.Grant {
+	t.Helper()
+	g, err := mutex.NewWith(s, name, &watch.Options{Note: note}).Lock(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// A tab is one of the browser, which keeps what went wrong in it.
+type tab struct {
+	t   *testing.T
+	ctx context.Context
+
+	mu       sync.Mutex
+	troubles []string // exceptions, violations of the policy, dialogs, requests elsewhere
+}
+
+func newTab(t *testing.T, home string) *tab {
+	t.Helper()
+	ctx, cancel := chromedp.NewContext(browser)
+	b := &tab{t: t}
+	var stop context.CancelFunc
+	b.ctx, stop = context.WithTimeout(ctx, 2*patience)
+	t.Cleanup(func() {
+		stop()
+		cancel()
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		for _, trouble := range b.troubles {
+			t.Errorf("in the browser: %s", trouble)
+		}
+	})
+	chromedp.ListenTarget(b.ctx, func(event any) { b.listen(home, event) })
+	b.run(network.Enable(), runtime.Enable(), chromedp.EmulateViewport(1280, 800))
+	return b
+}
+
+func (b *tab) listen(home string, event any) {
+	trouble := ""
+	switch e := event.(type) {
+	case *runtime.EventExceptionThrown:
+		trouble = "exception: " + e.ExceptionDetails.Error()
+	case *runtime.EventConsoleAPICalled:
+		if e.Type == runtime.APITypeError || e.Type == runtime.APITypeWarning {
+			trouble = fmt.Sprintf("console: %s", e.Args[0].Value)
+		}
+	case *network.EventRequestWillBeSent:
+		if !strings.HasPrefix(e.Request.URL, home+"/") && !strings.HasPrefix(e.Request.URL, "data:") && e.Request.URL != "about:blank" {
+			trouble = "it asked for " + e.Request.URL
+		}
+	}
+	if trouble != "" {
+		b.mu.Lock()
+		b.troubles = append(b.troubles, trouble)
+		b.mu.Unlock()
+	}
+}
+
+func (b *tab) run(actions ...chromedp.Action) {
+	b.t.Helper()
+	if err := chromedp.Run(b.ctx, actions...); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// until waits for an expression of JavaScript to become true.
+func (b *tab) until(expression string) {
+	b.t.Helper()
+	if err := chromedp.Run(b.ctx, chromedp.Poll(expression, nil, chromedp.WithPollingInterval(50*time.Millisecond), chromedp.WithPollingTimeout(patience))); err != nil {
+		var text string
+		_ = chromedp.Run(b.ctx, chromedp.Evaluate("location.href + '\\n' + document.body.innerText", &text))
+		b.t.Fatalf("%s: %v; the page is\n%.3000s", expression, err, text)
+	}
+}
+
+func evaluate[T any](b *tab, expression string) (v T) {
+	b.t.Helper()
+	b.run(chromedp.Evaluate(expression, &v))
+	return v
+}
+
+// visit opens a page and waits until it is live.
+func (b *tab) visit(address string) {
+	b.t.Helper()
+	b.run(chromedp.Navigate(address))
+	b.until("document.getElementById('live') === null || document.getElementById('live').textContent === 'live'")
+}
+
+func (b *tab) prefer(scheme string) {
+	b.t.Helper()
+	b.run(emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}))
+}
+
+func namePage(home, name string) string { return home + "/name?" + url.Values{"name": {name}}.Encode() }
