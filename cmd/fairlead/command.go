@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fairlead-go/fairlead/cmd/fairlead/internal/child"
+	"github.com/fairlead-go/fairlead/cmd/fairlead/internal/export"
 	"github.com/fairlead-go/fairlead/session"
 	"github.com/fairlead-go/fairlead/session/driver"
 	"github.com/fairlead-go/fairlead/watch"
@@ -24,6 +26,7 @@ type task struct {
 	note      string
 	quiet     bool
 	killAfter time.Duration
+	telemetry telemetryFlags
 }
 
 // register adds the flags that all of them share.
@@ -33,6 +36,7 @@ func (t *task) register(cmd *cobra.Command) {
 			"the deadline, at which it gets SIGKILL (default a fifth of the TTL)")
 	cmd.Flags().StringVar(&t.note, "note", "", "what this is for, shown to operators (default the name of CMD)")
 	cmd.Flags().BoolVarP(&t.quiet, "quiet", "q", false, "do not say on standard error how the wait stands when it takes longer than a second")
+	t.telemetry.register(cmd.Flags())
 }
 
 // parse takes NAME -- CMD [ARG...] and finds the command, before anything is
@@ -54,6 +58,15 @@ func (t *task) parse(cmd *cobra.Command, args []string) error {
 	var err error
 	t.path, err = child.Find(t.args[0])
 	return startFailure(err)
+}
+
+// open opens the session that the command runs under. The context returned is that of the desk,
+// under the span that fairlead itself was started under.
+func (t *task) open(d *desk, store *storeFlags) (context.Context, *session.Session, error) {
+	o := t.telemetry.options()
+	o.Logger = warnings()
+	s, err := store.openWith(d.ctx, o)
+	return export.Parent(d.ctx), s, err
 }
 
 // settle fixes what depends on the lease. A renewal that is late, or fails once,
@@ -90,10 +103,10 @@ func (t *task) run(g *session.Grant, d *desk) (child.Outcome, error) {
 	c := &child.Command{
 		Path: t.path, Args: t.args,
 		// Where fairlead runs under fairlead, the inner grant is the one to tell.
-		Env: child.Environment(os.Environ(),
+		Env: child.Environment(os.Environ(), append(export.Environment(g.Context()),
 			"FAIRLEAD_NAME="+g.Name(),
 			"FAIRLEAD_TOKEN="+strconv.FormatUint(g.Token(), 10),
-			"FAIRLEAD_KEY="+g.Key()),
+			"FAIRLEAD_KEY="+g.Key())...),
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		KillAfter: t.killAfter, Signals: signals,
 	}

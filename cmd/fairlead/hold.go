@@ -60,7 +60,12 @@ func (h *holdCommand) parse(cmd *cobra.Command, args []string) error {
 func (h *holdCommand) run(cmd *cobra.Command) error {
 	d := newDesk()
 	defer d.close()
-	s, err := h.store.open(d.ctx, "")
+	stop, err := h.telemetry.start(d.ctx, false)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	ctx, s, err := h.open(d, h.store)
 	if err != nil {
 		return h.failure(err, d)
 	}
@@ -68,7 +73,7 @@ func (h *holdCommand) run(cmd *cobra.Command) error {
 	if err := h.settle(cmd, s.TTL()); err != nil {
 		return err
 	}
-	g, err := h.acquire(d.ctx, s)
+	g, err := h.acquire(ctx, s)
 	if err != nil {
 		return h.failure(err, d)
 	}

@@ -49,20 +49,27 @@ func (f *storeFlags) storeURL() string { return cmp.Or(f.url, os.Getenv(storeVar
 
 // open opens a session at the store, whose trouble goes to standard error.
 func (f *storeFlags) open(ctx context.Context, identity string) (*session.Session, error) {
-	return f.openLogging(ctx, identity, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	return f.openWith(ctx, &session.Options{Identity: identity, Logger: warnings()})
+}
+
+// warnings is a logger of trouble to standard error.
+func warnings() *slog.Logger {
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 }
 
 func (f *storeFlags) openLogging(ctx context.Context, identity string, logger *slog.Logger) (*session.Session, error) {
+	return f.openWith(ctx, &session.Options{Identity: identity, Logger: logger})
+}
+
+// openWith opens a session with the options, whose TTL is the flag's.
+func (f *storeFlags) openWith(ctx context.Context, o *session.Options) (*session.Session, error) {
 	if f.ttl < 0 || f.connectTimeout <= 0 {
 		return nil, fmt.Errorf("--ttl %v must not be negative, and --connect-timeout %v must be positive", f.ttl, f.connectTimeout)
 	}
 	limited, cancel := context.WithTimeout(ctx, f.connectTimeout)
 	defer cancel()
-	s, err := session.Open(limited, f.storeURL(), &session.Options{
-		TTL:      f.ttl,
-		Identity: identity,
-		Logger:   logger,
-	})
+	o.TTL = f.ttl
+	s, err := session.Open(limited, f.storeURL(), o)
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 		return nil, fmt.Errorf("%w (tried for %v; no server yet? \"fairlead dev\" starts one to develop against)", err, f.connectTimeout)
 	}

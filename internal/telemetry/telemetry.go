@@ -206,11 +206,11 @@ func (h *Holding) End(lost error) {
 	outcome := "released"
 	if lost != nil {
 		outcome = "lost"
-		h.t.lost.Add(ctx, 1, h.t.set(h.s, "", nil))
+		h.t.lost.Add(ctx, 1, h.t.set(h.s, "", lost))
 	}
 	if h.counted {
 		h.t.held.Add(ctx, -1, h.t.set(h.s, "", nil))
-		h.t.hold.Record(ctx, time.Since(h.start).Seconds(), h.t.set(h.s, outcome, nil))
+		h.t.hold.Record(ctx, time.Since(h.start).Seconds(), h.t.set(h.s, outcome, lost))
 	}
 	if h.span.IsRecording() {
 		h.span.SetAttributes(keyOutcome.String(outcome))
