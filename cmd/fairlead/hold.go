@@ -35,7 +35,8 @@ func (h *holdCommand) register(cmd *cobra.Command, what string) {
 	h.task.register(cmd)
 	flags := cmd.Flags()
 	flags.DurationVar(&h.timeout, "timeout", 0, "wait at most this long for "+what+" (default: as long as it takes)")
-	flags.BoolVar(&h.nonblock, "nonblock", false, "do not wait: give up unless "+what+" can be had at once")
+	flags.BoolVar(&h.nonblock, "nonblock", false, "do not wait: give up unless "+what+" can be had at once;\n"+
+		"with --quiet, without a word")
 	flags.DurationVar(&h.minHold, "min-hold", 0, "keep "+what+" for at least this long, also when CMD ends sooner, so that\n"+
 		"machines with different clocks do not each run it in turn; a signal ends it")
 	flags.IntVar(&h.conflictCode, "conflict-exit-code", statusConflict, "exit status when --nonblock gives up")
@@ -100,6 +101,9 @@ func (h *holdCommand) failure(err error, d *desk) error {
 	case yes:
 		return exit(status)
 	case errors.Is(err, session.ErrHeld):
+		if h.quiet { // cron sends a mail for whatever is printed
+			return exit(h.conflictCode)
+		}
 		if h.conflictCode == 0 {
 			fmt.Fprintf(os.Stderr, "fairlead: %v\n", err)
 			return nil

@@ -49,7 +49,7 @@ lock: see --kill-after.
 124 after --timeout, and 1 (see --conflict-exit-code) with --nonblock
 when the lock cannot be had at once.`,
 		Example: `  fairlead lock billing/nightly -- ./bill.sh
-  fairlead lock billing/nightly --nonblock --min-hold 1m -- ./bill.sh   # from cron on many machines
+  fairlead lock billing/nightly --nonblock --quiet --min-hold 1m -- ./bill.sh   # from cron on many machines
   fairlead lock catalog --shared -- ./report.sh    # any number at a time, but never
   fairlead lock catalog -- ./rebuild.sh            # while this runs`,
 		ValidArgsFunction: store.completeNames(anyKind),

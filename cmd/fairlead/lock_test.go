@@ -141,6 +141,11 @@ func TestNonblockGivesUpAtOnce(t *testing.T) {
 			t.Errorf("the command ran: %q", out)
 		}
 		contains(t, p.stderr.String(), "the test")
+
+		p = start(t, append([]string{"lock", "--quiet"}, args[1:]...)...)
+		if out := p.end(c.status) + p.stderr.String(); out != "" {
+			t.Errorf("with --quiet it printed %q", out)
+		}
 	}
 	if err := g.Release(t.Context()); err != nil {
 		t.Fatal(err)
