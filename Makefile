@@ -67,7 +67,11 @@ race: ## the tests of the main module, with the race detector
 # CPU from one another and from the leases that they keep alive.
 .PHONY: integration
 integration: ## the tests of integration/: real clusters, faults, other libraries
-	cd integration && go test -race -count=1 -p 1 -parallel 4 -timeout 15m $$(go list ./... | grep -v '/faults$$')
+	cd integration && go test -race -count=1 -p 1 -parallel 4 -timeout 15m $$(go list ./... | grep -vE '/(faults|ui)$$')
+
+.PHONY: browser
+browser: ## the dashboard in a headless Chromium
+	cd integration && go test -count=1 -timeout 5m ./ui
 
 .PHONY: models
 models: ## check the Promela models of the semaphore's and the rwmutex's queue with spin

@@ -34,7 +34,7 @@ func TestPagesFollowWhatHappens(t *testing.T) {
 	name.until(shows(".tally", "free"))
 	hold(t, s, "live/c", "")
 	list.until(shows("#rows .name", "live/c"))
-	list.run(chromedp.Evaluate("document.querySelector('#rows .row').dataset.kept = 'yes'", nil))
+	evaluate[string](list, "document.querySelector('#rows .row').dataset.kept = 'yes'")
 	g := hold(t, s, "live/b", "first")
 	list.until(shows("#rows .row:first-child", "live/b"))
 	name.until(shows("td", "first"))
@@ -206,7 +206,7 @@ func TestAThousandNamesAreShownAndOnlyChangesSent(t *testing.T) {
 	b := newTab(t, home)
 	b.visit(home + "/")
 	b.until("document.querySelectorAll('#rows .row').length === 1000")
-	b.run(chromedp.Evaluate("for (const r of document.querySelectorAll('#rows .row')) r.dataset.kept = 'yes'", nil))
+	evaluate[int](b, "for (const r of document.querySelectorAll('#rows .row')) r.dataset.kept = 'yes'; 0")
 	for _, i := range []int{0, 500, 999} {
 		if err := grants[i].Release(t.Context()); err != nil {
 			t.Fatal(err)
@@ -222,10 +222,10 @@ func TestAThousandNamesAreShownAndOnlyChangesSent(t *testing.T) {
 		t.Errorf("the new name stands where %s should", at)
 	}
 	// To the last row and back, with every frame drawn: it ends, if it is usable at all.
-	b.run(chromedp.Evaluate(`window.frames_ = 0; (async () => {
+	evaluate[int](b, `window.frames_ = 0; (async () => {
 		for (let y = 0; y <= document.body.scrollHeight; y += 600) { scrollTo(0, y); await new Promise(requestAnimationFrame); frames_++; }
 		frames_ = -1;
-	})()`, nil))
+	})(); 0`)
 	b.until("frames_ === -1")
 	b.run(chromedp.SendKeys("#filter", "0998"))
 	b.until("[...document.querySelectorAll('#rows .row')].filter(r => !r.hidden).length === 1")
@@ -313,8 +313,10 @@ func TestScreenshots(t *testing.T) {
 		b.visit(address)
 		b.until(ready)
 		time.Sleep(2 * time.Second) // for the pictures' sake
-		var png []byte
-		b.run(chromedp.CaptureScreenshot(&png))
+		png, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := os.WriteFile(filepath.Join(*screenshots, file), png, 0o600); err != nil {
 			t.Fatal(err)
 		}

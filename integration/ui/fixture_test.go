@@ -57,7 +57,9 @@ func prepare(m *testing.M) (status int, err error) {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	binary = filepath.Join(dir, "fairlead")
-	if out, err := exec.Command("go", "build", "-o", binary, "github.com/fairlead-go/fairlead/cmd/fairlead").CombinedOutput(); err != nil {
+	build := exec.Command("go", "build", "-o", binary, "./cmd/fairlead")
+	build.Dir = filepath.Join("..", "..") // with the versions that the main module has
+	if out, err := build.CombinedOutput(); err != nil {
 		return 0, fmt.Errorf("build the program: %w\n%s", err, out)
 	}
 	url, stop, err := launch("dev", "--listen", "127.0.0.1:0", "--data-dir", filepath.Join(dir, "etcd"))
@@ -67,13 +69,13 @@ func prepare(m *testing.M) (status int, err error) {
 	defer stop()
 	store = url
 	// As root, and in containers, Chromium cannot make a sandbox; it sees no pages but ours.
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox, chromedp.WSURLReadTimeout(patience),
-		chromedp.Flag("disable-dev-shm-usage", true), chromedp.WindowSize(1280, 800), chromedp.UserDataDir(filepath.Join(dir, "chromium")))
+	options := []chromedp.ExecAllocatorOption{chromedp.Headless, chromedp.NoSandbox, chromedp.NoFirstRun, chromedp.WSURLReadTimeout(patience),
+		chromedp.Flag("disable-dev-shm-usage", true), chromedp.WindowSize(1280, 800), chromedp.UserDataDir(filepath.Join(dir, "chromium"))}
 	allocator, stopAllocator := chromedp.NewExecAllocator(context.Background(), options...)
 	defer stopAllocator()
 	first, closeBrowser := chromedp.NewContext(allocator)
 	defer closeBrowser()
-	if err := chromedp.Run(first); err != nil {
+	if err := chromedp.Do(first); err != nil {
 		return 0, fmt.Errorf("start chromium: %w", err)
 	}
 	browser = first
@@ -152,6 +154,9 @@ func newTab(t *testing.T, home string) *tab {
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(browser)
 	b := &tab{t: t}
+	if err := chromedp.Do(ctx); err != nil { // without a timeout, which would end the tab
+		t.Fatal(err)
+	}
 	var stop context.CancelFunc
 	b.ctx, stop = context.WithTimeout(ctx, 2*patience)
 	t.Cleanup(func() {
@@ -163,8 +168,13 @@ func newTab(t *testing.T, home string) *tab {
 			t.Errorf("in the browser: %s", trouble)
 		}
 	})
-	chromedp.ListenTarget(b.ctx, func(event any) { b.listen(home, event) })
-	b.run(network.Enable(), runtime.Enable(), chromedp.EmulateViewport(1280, 800))
+	b.run(chromedp.EmulateViewport(1280, 800)) // which makes the tab
+	if err := chromedp.Listen(b.ctx, func(event any) { b.listen(home, event) }); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := chromedp.Call(b.ctx, network.Enable, network.EnableParams{}); err != nil {
+		t.Fatal(err)
+	}
 	return b
 }
 
@@ -172,9 +182,9 @@ func (b *tab) listen(home string, event any) {
 	trouble := ""
 	switch e := event.(type) {
 	case *runtime.EventExceptionThrown:
-		trouble = "exception: " + e.ExceptionDetails.Error()
+		trouble = fmt.Sprintf("exception: %+v", *e.ExceptionDetails)
 	case *runtime.EventConsoleAPICalled:
-		if e.Type == runtime.APITypeError || e.Type == runtime.APITypeWarning {
+		if e.Type == runtime.ConsoleAPICalledTypeError || e.Type == runtime.ConsoleAPICalledTypeWarning {
 			trouble = fmt.Sprintf("console: %s", e.Args[0].Value)
 		}
 	case *network.EventRequestWillBeSent:
@@ -189,9 +199,9 @@ func (b *tab) listen(home string, event any) {
 	}
 }
 
-func (b *tab) run(actions ...chromedp.Action) {
+func (b *tab) run(actions ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
-	if err := chromedp.Run(b.ctx, actions...); err != nil {
+	if err := chromedp.Do(b.ctx, actions...); err != nil {
 		b.t.Fatal(err)
 	}
 }
@@ -199,16 +209,27 @@ func (b *tab) run(actions ...chromedp.Action) {
 // until waits for an expression of JavaScript to become true.
 func (b *tab) until(expression string) {
 	b.t.Helper()
-	if err := chromedp.Run(b.ctx, chromedp.Poll(expression, nil, chromedp.WithPollingInterval(50*time.Millisecond), chromedp.WithPollingTimeout(patience))); err != nil {
-		var text string
-		_ = chromedp.Run(b.ctx, chromedp.Evaluate("location.href + '\\n' + document.body.innerText", &text))
-		b.t.Fatalf("%s: %v; the page is\n%.3000s", expression, err, text)
+	end := time.Now().Add(patience)
+	for {
+		// Between two pages there is nothing to ask: that is an error, and tried again.
+		yes, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](expression))
+		if err == nil && yes {
+			return
+		}
+		if time.Now().After(end) || b.ctx.Err() != nil {
+			text, _ := chromedp.Run(b.ctx, chromedp.Evaluate[string]("location.href + '\\n' + document.body.innerText"))
+			b.t.Fatalf("%s: %v; the page is\n%.3000s", expression, err, text)
+		}
+		time.Sleep(50 * time.Millisecond)
 	}
 }
 
-func evaluate[T any](b *tab, expression string) (v T) {
+func evaluate[T any](b *tab, expression string) T {
 	b.t.Helper()
-	b.run(chromedp.Evaluate(expression, &v))
+	v, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](expression))
+	if err != nil {
+		b.t.Fatalf("%s: %v", expression, err)
+	}
 	return v
 }
 
@@ -221,7 +242,10 @@ func (b *tab) visit(address string) {
 
 func (b *tab) prefer(scheme string) {
 	b.t.Helper()
-	b.run(emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}))
+	params := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}
+	if _, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, params); err != nil {
+		b.t.Fatal(err)
+	}
 }
 
 func namePage(home, name string) string { return home + "/name?" + url.Values{"name": {name}}.Encode() }
