@@ -24,10 +24,12 @@ func (c *Case) starved(t *Try) bool {
 // voided tells whether a step of the store's clock may have ended the session that a
 // hold hangs on, without the holder's knowing. It knows when it is to renew the next
 // time, and at the latest when the TTL is over: what it says to hold after that has
-// been renewed since, and the promise is as good as ever.
+// been renewed since, and the promise is as good as ever. Until the next renewal it may
+// also ask for what it then holds: the store still knows the session, but for less time.
 func (c *Case) voided(t *Try, s *journal.Strike) bool {
 	end := t.Ended()
-	return s.Clock > 0 && t.Called < s.Done && t.Returned <= s.Done+int64(inFlight) &&
+	renewed := s.Done + int64(c.TTL/3+inFlight)
+	return s.Clock > 0 && t.Called < renewed && t.Returned <= renewed &&
 		end > s.From && end <= s.Done+int64(c.TTL+awake)
 }
 
