@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/fairlead-go/fairlead/internal/process"
@@ -22,6 +23,7 @@ import (
 // The clients are this program's, and reach all members through cuts.
 type network struct {
 	hosts []namespace
+	gone  sync.Once
 }
 
 // A namespace lives as long as this program has it open, or a process is in it.
@@ -53,11 +55,24 @@ func port(i int) string { return fmt.Sprint("host", i+1) }
 
 func hostAddr(i int) string { return fmt.Sprint("10.7.0.", i+1) }
 
-// newNetwork makes a network of n hosts.
+// made is held by the network that there is: all of this program's would have the same
+// bridge and addresses.
+var made sync.Mutex
+
+// newNetwork makes a network of n hosts, when the one before has been closed.
 func newNetwork(n int) (*network, error) {
 	if !Entered() {
 		return nil, nil
 	}
+	made.Lock()
+	w, err := joinHosts(n)
+	if err != nil {
+		made.Unlock()
+	}
+	return w, err
+}
+
+func joinHosts(n int) (*network, error) {
 	for _, line := range []string{
 		"ip link add " + bridge + " type bridge",
 		"ip addr add " + bridgeAddr + "/24 dev " + bridge,
@@ -73,12 +88,12 @@ func newNetwork(n int) (*network, error) {
 	w := &network{}
 	for i := range n {
 		if err := w.addHost(i); err != nil {
-			w.close()
+			w.remove()
 			return nil, err
 		}
 	}
 	if err := w.whole(); err != nil {
-		w.close()
+		w.remove()
 		return nil, err
 	}
 	return w, nil
@@ -169,12 +184,19 @@ func (w *network) Heal(ctx context.Context) (dropped int, err error) {
 	return strconv.Atoi(string(found[1]))
 }
 
-// close takes the network down, so that another can be made. The hosts go with their
-// last process.
+// close takes the network down, so that another can be made.
 func (w *network) close() {
 	if w == nil {
 		return
 	}
+	w.gone.Do(func() {
+		w.remove()
+		made.Unlock()
+	})
+}
+
+// remove is close for one that is not whole. The hosts go with their last process.
+func (w *network) remove() {
 	for i, h := range w.hosts {
 		_ = command("ip", "link", "del", port(i)) // who needs the name next will be told
 		_ = h.file.Close()                        // nothing was written
