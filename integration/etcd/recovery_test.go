@@ -16,6 +16,7 @@ import (
 	"github.com/fairlead-go/fairlead/integration/internal/server"
 	"github.com/fairlead-go/fairlead/integration/proxy"
 	"github.com/fairlead-go/fairlead/session"
+	"github.com/fairlead-go/fairlead/watch"
 )
 
 // What the tests below hold Fairlead to is a promise of two seconds, or of one
@@ -239,6 +240,53 @@ func TestWaiterIsGrantedSoonWhenItsConnectionFallsSilent(t *testing.T) {
 	t.Logf("the waiter was granted %v after the release", took)
 	if most := silenceTTL/3 + 2*afterLeader + busyness; took > most {
 		t.Errorf("the waiter was granted %v after the release, want %v at most", took, most)
+	}
+}
+
+// The same for who looks on, and for a holder that is to be told that it is broken.
+func TestOnlookersAndTheBrokenHearSoonWhenTheirConnectionFallsSilent(t *testing.T) {
+	k := startKillable(t)
+	ps, url := k.behindProxies(t)
+	name := strings.TrimPrefix(nameFor(t), "integration/")
+	quiet := openOnFirst(t, ps, url, "quiet")
+	operator := openURL(t, k.URL(), "operator", 2*silenceTTL)
+	seen := make(chan int, 1) // how many hold
+	ctx := bounded(t)
+	go func() {
+		for q, err := range watch.Queue(ctx, quiet, name) {
+			if err != nil {
+				close(seen)
+				return
+			}
+			seen <- len(q.Holders)
+		}
+	}()
+	see := func(holders int) {
+		t.Helper()
+		select {
+		case n := <-seen:
+			if n != holders {
+				t.Fatalf("%d were seen to hold, want %d", n, holders)
+			}
+		case <-ctx.Done():
+			t.Fatal("nothing was seen")
+		}
+	}
+	see(0)
+	g := lock(t, quiet, name)
+	see(1)
+
+	ps[0].Freeze(proxy.Both)
+	begun := time.Now()
+	if err := operator.Break(ctx, name, g.Token(), nil); err != nil {
+		t.Fatal(err)
+	}
+	see(0)
+	took := time.Since(begun)
+	t.Logf("it was seen %v after the break began", took)
+	// The holder has the margin to stop.
+	if most := 2*silenceTTL/3 + 2*afterLeader + busyness; took > most {
+		t.Errorf("it was seen %v after the break began, want %v at most", took, most)
 	}
 }
 

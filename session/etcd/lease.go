@@ -127,9 +127,18 @@ func (l *lease) Watch(ctx context.Context, marked func()) error {
 	const op = "watch the lease"
 	w := l.s.watch(ctx, l.key, clientv3.WithRange(l.end()), clientv3.WithCreatedNotify())
 	defer w.stop()
-	for resp := range w.events {
-		if err := resp.Err(); err != nil {
-			return l.s.watchFailed(ctx, op, w, err)
+	for {
+		var resp clientv3.WatchResponse
+		var ok bool
+		select {
+		case resp, ok = <-w.events:
+		case <-w.ended:
+		}
+		switch {
+		case !ok:
+			return l.s.watchFailed(ctx, op, w, errChannelClosed)
+		case resp.Err() != nil:
+			return l.s.watchFailed(ctx, op, w, resp.Err())
 		}
 		for _, ev := range resp.Events {
 			switch own := string(ev.Kv.Key) == l.key; {
@@ -145,7 +154,6 @@ func (l *lease) Watch(ctx context.Context, marked func()) error {
 			}
 		}
 	}
-	return l.s.watchFailed(ctx, op, w, errChannelClosed)
 }
 
 // present looks whether the session's key is there, and marks below it.

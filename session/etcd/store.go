@@ -142,6 +142,10 @@ func (s *store) Watch(ctx context.Context, name string, f func(driver.Queue) err
 		case resp, ok := <-limit.events:
 			from = limit
 			changed, err = s.follow(q, limit.events, resp, ok, applyLimit)
+		case <-entries.ended:
+			err = errChannelClosed
+		case <-limit.ended:
+			err = errChannelClosed
 		}
 		switch {
 		case driver.IsPermanent(err): // what was read, not the reading

@@ -31,7 +31,8 @@ type stream struct {
 	generation int
 }
 
-// A watching is a watch under way. Its owner calls stop.
+// A watching is a watch under way. Its owner calls stop, and listens to both channels:
+// while the library tries to connect it does not come to close that of the events.
 type watching struct {
 	events clientv3.WatchChan
 	ended  <-chan struct{} // closed when it is stopped, or its stream abandoned

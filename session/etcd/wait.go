@@ -79,7 +79,7 @@ func (l *lease) await(ctx context.Context, v driver.View, on driver.Obstacles) (
 		select {
 		case resp, ok = <-entries.events:
 			relevant = concerns(resp, on.Entries)
-		case <-entries.ended: // though the library may not come to close the channel
+		case <-entries.ended:
 		case resp, ok = <-limit.events:
 			from, relevant = limit, true
 		}
