@@ -241,6 +241,12 @@ func TestWhatOnlyTheTokenProtectsIsNoViolation(t *testing.T) {
 			s.call("c3.1", 750, 760, journal.Event{Kind: journal.Looking, Name: election},
 				journal.Event{Kind: journal.Saw, Name: election, Value: "again", Token: 20})
 		},
+		"a pool that grows just as its keeper joins": func(s *script) {
+			pool := client.Prefix + "pool/0"
+			s.call("c3.1", 15, 25, journal.Event{Kind: journal.Resizing, Name: pool, N: 5}, journal.Event{Kind: journal.Resized})
+			s.plays("keeper", turn{op: journal.Acquire, name: pool, n: 1, asked: 10, granted: 20, releasing: 1900, released: 1902, token: 1})
+			s.plays("c1.1", turn{op: journal.Acquire, name: pool, n: 4, asked: 700, granted: 710, releasing: 800, released: 802, token: 20})
+		},
 		"a pool that nobody kept": func(s *script) {
 			pool := client.Prefix + "pool/0"
 			s.plays("c2.1", turn{op: journal.Acquire, name: pool, n: 4, asked: 700, granted: 710, releasing: 800, released: 802, token: 20})

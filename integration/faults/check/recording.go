@@ -52,7 +52,13 @@ func (c *Case) record(rec *history.Recorder, name string) (n int, ok bool) {
 		r.try(t)
 	}
 	for _, k := range c.calls[name] {
-		if at := k.before.At; at >= within.from && at < within.until {
+		if k.before.At < within.from {
+			if k.after != nil && k.after.At < within.from {
+				continue
+			}
+			k.after = nil // it may have had its effect before
+		}
+		if k.before.At < within.until {
 			r.call(k)
 		}
 	}
