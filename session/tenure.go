@@ -1,8 +1,10 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -328,7 +330,7 @@ func (t *tenure) compare() {
 }
 
 // settled returns the places whose entries are known to have been made, and not
-// to be gone.
+// to be gone, the oldest first.
 func (t *tenure) settled() []*Place {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -338,6 +340,9 @@ func (t *tenure) settled() []*Place {
 			ps = append(ps, p)
 		}
 	}
+	slices.SortFunc(ps, func(a, b *Place) int {
+		return cmp.Or(cmp.Compare(a.me.Token, b.me.Token), cmp.Compare(a.claim.Name, b.claim.Name))
+	})
 	return ps
 }
 
