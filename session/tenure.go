@@ -280,22 +280,22 @@ func (t *tenure) watch() {
 }
 
 // audit reads what marks there are, when word of them comes, and now and then, as
-// that may be lost; then it also compares what is under the lease.
+// that may be lost, or the reading fail; then it also compares what is under the lease.
 func (t *tenure) audit() {
 	tick := time.NewTicker(t.lease.TTL() / 3)
 	defer tick.Stop()
-	var pause pause
 	for {
+		select { // of two that are ready, this first
+		case <-t.marked:
+			_ = t.obey(t.ctx)
+			continue
+		default:
+		}
 		select {
 		case <-t.ctx.Done():
 			return
 		case <-t.marked:
-			switch err := t.obey(t.ctx); {
-			case err == nil:
-				pause.reset()
-			case !driver.IsPermanent(err) && pause.wait(t.ctx) == nil:
-				t.mark()
-			}
+			_ = t.obey(t.ctx)
 		case <-tick.C:
 			_ = t.obey(t.ctx)
 			t.compare()

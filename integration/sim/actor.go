@@ -180,12 +180,19 @@ func (a *actor) refused(p *pending, cancelled bool, err error) {
 	case p.ask.try && errors.Is(err, session.ErrHeld), p.site.kind == semaphores && p.site.resized.Load() && errors.Is(err, session.ErrLimit):
 		p.call.Failed()
 		return
+	case isBroken(err):
 	case cancelled, p.ask.opts.MaxWait > 0 && errors.Is(err, context.DeadlineExceeded):
 	case a.client.closing.Load() && errors.Is(err, session.ErrClosed):
 	default:
 		a.w.fail("actor %d is refused %v: %v", a.number, p.ask, err)
 	}
 	p.call.Unknown()
+}
+
+// isBroken tells whether somebody broke a wait.
+func isBroken(err error) bool {
+	_, ok := errors.AsType[*session.Broken](err)
+	return ok
 }
 
 func (a *actor) granted(p *pending, g *session.Grant) *hold {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/fairlead-go/fairlead/integration/history"
 	"github.com/fairlead-go/fairlead/session"
+	"github.com/fairlead-go/fairlead/session/driver"
 )
 
 const (
@@ -197,6 +198,8 @@ func (s *schedule) strike(c *client) {
 				s.wt.heal(c)
 			}
 		})
+	case x < 8:
+		s.breakOne(c)
 	case x < 14:
 		happens("EXPIRES")
 		s.w.force(c.number, s.w.rec.Stamp())
@@ -216,6 +219,28 @@ func (s *schedule) strike(c *client) {
 				s.left(c)
 			}
 		})
+	}
+}
+
+// breakOne has somebody break an entry of a client's, which has to let go by itself: until
+// it does, nobody else is let in.
+func (s *schedule) breakOne(c *client) {
+	var entries []driver.Entry
+	for _, site := range s.w.sites {
+		q, _ := s.w.eye.Read(context.Background(), site.name, 0)
+		for _, e := range q.Entries {
+			if e.Identity == identity(c.number) {
+				entries = append(entries, e)
+			}
+		}
+	}
+	if len(entries) == 0 {
+		return
+	}
+	e := entries[s.rand.IntN(len(entries))]
+	s.w.journal.add(tag{client: c.number}, "IS BROKEN", e.Token)
+	if err := s.w.eye.Break(context.Background(), e, driver.Mark{ID: e.ID, By: "the schedule"}, false); err != nil {
+		s.w.fail("break token %d of %q: %w", e.Token, e.Name, err)
 	}
 }
 

@@ -101,7 +101,7 @@ func laneOf(ctx context.Context, t tag, op drivertest.Op) lane {
 		return lane{t.client, renewing, t.lease}
 	case drivertest.OpRevoke:
 		return lane{t.client, revoking, t.lease}
-	case drivertest.OpWatchLease:
+	case drivertest.OpWatchLease, drivertest.OpMarked:
 		return lane{t.client, watching, t.lease}
 	case drivertest.OpEntries:
 		return lane{t.client, auditing, t.lease}
