@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -200,6 +201,13 @@ func (c *collector) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 	c.took[r.URL.Path] = append(c.took[r.URL.Path], body...)
 }
 
+// got is what was posted so far, by path.
+func (c *collector) got() map[string][]byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.took)
+}
+
 // Also what ends at once delivers its spans and metrics, and nothing is sent that was
 // not asked for.
 func TestTelemetryReachesACollector(t *testing.T) {
@@ -208,15 +216,14 @@ func TestTelemetryReachesACollector(t *testing.T) {
 	defer srv.Close()
 	endpoint, http := "OTEL_EXPORTER_OTLP_ENDPOINT="+srv.URL, "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"
 	start(t, endpoint, http, "OTEL_SDK_DISABLED=true", "lock", "sent", "--", "true").end(0)
-	if len(c.took) != 0 {
-		t.Errorf("it was disabled, and sent %q", c.took)
+	if got := c.got(); len(got) != 0 {
+		t.Errorf("it was disabled, and sent %q", got)
 	}
 	start(t, endpoint, http, "lock", "sent", "--", "true").end(0)
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	got := c.got()
 	for path, text := range map[string]string{"/v1/traces": "hold mutex", "/v1/metrics": "fairlead.hold.duration"} {
-		if !bytes.Contains(c.took[path], []byte(text)) {
-			t.Errorf("%s did not get %q, but %q", path, text, c.took[path])
+		if !bytes.Contains(got[path], []byte(text)) {
+			t.Errorf("%s did not get %q, but %q", path, text, got[path])
 		}
 	}
 }
