@@ -29,7 +29,7 @@ demo: ## five replicas, a killed leader, a frozen one: the project at work, chec
 
 .PHONY: test
 test: ## everything that CI runs: the parts deps, lint, modules, cross, models, fuzz, integration, sim, faults, race
-	@FUZZTIME=$${FUZZTIME:-2s} scripts/parts deps lint modules cross models fuzz integration sim faults race
+	@FUZZTIME=$${FUZZTIME:-1s} scripts/parts deps lint modules cross models fuzz integration sim faults race
 
 .PHONY: deps
 deps: ## install what the tests need and this machine lacks
@@ -61,13 +61,13 @@ unit: ## the tests of the main module, without the race detector: quick
 race: ## the tests of the main module, with the race detector
 	go test -race -count=1 -p 2 -parallel 4 -timeout 10m ./...
 
-# The torture of real stores is a part of its own, see `make faults`.
+# The torture of real stores and the simulation are parts of their own, see below.
 #
 # One package at a time: each starts servers and clusters, which would take the
 # CPU from one another and from the leases that they keep alive.
 .PHONY: integration
 integration: ## the tests of integration/: real clusters, faults, other libraries
-	cd integration && go test -race -count=1 -p 1 -parallel 4 -timeout 15m $$(go list ./... | grep -vE '/(faults|ui)$$')
+	cd integration && go test -race -count=1 -p 1 -parallel 4 -timeout 15m $$(go list ./... | grep -vE '/(faults|sim|ui)$$')
 
 .PHONY: browser
 browser: ## the dashboard in a headless Chromium
@@ -85,11 +85,11 @@ fuzz: ## fuzz whatever reads what others wrote, each target for FUZZTIME: make f
 
 SEEDS ?= 20000
 
-# Without the race detector, which `make integration` has: it makes schedules slow,
-# and there are no races to be had from more of them.
+# The race detector makes schedules slow, and a few of them show it all that many do.
 .PHONY: sim
 sim: ## simulate schedules in virtual time: make sim SEEDS=1000000, or make sim SEED=123 to replay one
 	cd integration && go test -count=1 -timeout 24h ./sim $(if $(SEED),-v -run '^TestSeeds$$' -seed $(SEED),-full -seeds $(SEEDS))
+	$(if $(SEED),,cd integration && go test -race -count=1 -timeout 5m -run '^TestSeeds$$' ./sim -seeds 500)
 
 # Without the race detector, as for simulations: it would take from the servers, which
 # are this program as well, the time in which they have to answer.
