@@ -228,7 +228,8 @@ type View struct {
 	Me Entry
 
 	// Ahead is who is ahead of Me, nearest last: all of them, except that an
-	// exclusive entry may see the nearest alone.
+	// exclusive entry may see the nearest alone; and a shared one need not see those
+	// that were made as shared, nor who is ahead of one that was not and has no value.
 	Ahead []Entry
 
 	// Followed says that somebody may have come behind Me before this view, and

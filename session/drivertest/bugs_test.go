@@ -218,7 +218,7 @@ var bugs = []bug{
 			v.Ahead = v.Ahead[max(0, len(v.Ahead)-1):]
 			return v, err
 		},
-	}}.Plant, []string{"SharedAndPermitsSeeAllAhead", "PermitsNeverExceedTheLimit"}},
+	}}.Plant, []string{"SharedAndPermitsSeeAllInTheWay", "PermitsNeverExceedTheLimit"}},
 
 	{"breaks whoever is first", mutant.Mutation{
 		Break: func(ctx context.Context, s driver.Store, e driver.Entry, m driver.Mark, force bool) error {

@@ -16,7 +16,7 @@ var limitCases = []Case{
 	{"QueueWithoutALimitTakesNone", queueWithoutALimitTakesNone},
 	{"AdmitSeesTheLimit", admitSeesTheLimit},
 	{"SetLimitIsGuarded", setLimitIsGuarded},
-	{"SharedAndPermitsSeeAllAhead", sharedAndPermitsSeeAllAhead},
+	{"SharedAndPermitsSeeAllInTheWay", sharedAndPermitsSeeAllInTheWay},
 	{"WaitForSeveralEndsWithAny", waitForSeveralEndsWithAny},
 	{"WaitSeesTheLimitChange", waitSeesTheLimitChange},
 	{"WatchAndListShowTheLimit", watchAndListShowTheLimit},
@@ -174,26 +174,40 @@ func setLimitIsGuarded(f *fixture) {
 	f.limited(name, 5)
 }
 
-func sharedAndPermitsSeeAllAhead(f *fixture) {
+// Readers need not see one another, nor who is ahead of a writer that will not become
+// a reader, as one with a value may.
+func sharedAndPermitsSeeAllInTheWay(f *fixture) {
 	a, b := f.bare(), f.bare()
 	shared, permits := f.name("shared"), f.name("permits")
-	var want []uint64
-	for i := range 5 {
+	var all []uint64
+	for i, at := range []struct {
+		reader bool
+		value  string
+		inWay  []int
+	}{
+		{}, {reader: true, inWay: []int{0}},
+		{value: "has one"}, {reader: true, inWay: []int{0, 2}},
+		{}, {reader: true, inWay: []int{4}},
+	} {
 		c := claim(shared)
-		c.Kind = "rwmutex"
-		if i%2 == 1 {
+		c.Kind, c.Value = "rwmutex", at.value
+		if at.reader {
 			c.Mode = driver.Shared
 		}
 		v, err := []*holder{a, b}[i%2].Join(f.ctx, c)
 		if err != nil {
 			f.Fatalf("join: %v", err)
 		}
-		if v.Me.Mode != c.Mode || c.Mode == driver.Shared && !slices.Equal(tokens(v.Ahead), want) {
-			f.Errorf("%s sees %v ahead, want %v", v.Me.Mode, brief(v.Ahead), want)
+		seen := tokens(v.Ahead)
+		others := func(token uint64) bool { return !slices.Contains(seen, token) }
+		ordered := slices.Equal(seen, slices.DeleteFunc(slices.Clone(all), others))
+		missing := slices.ContainsFunc(at.inWay, func(n int) bool { return others(all[n]) })
+		if v.Me.Mode != c.Mode || c.Mode == driver.Shared && (!ordered || missing) {
+			f.Errorf("%s sees %v ahead, want all of those numbered %v, in the order of %v", v.Me.Mode, brief(v.Ahead), at.inWay, all)
 		}
-		want = append(want, v.Me.Token)
+		all = append(all, v.Me.Token)
 	}
-	want = nil
+	var want []uint64
 	for i := range 5 {
 		h := []*holder{a, b}[i%2]
 		v := h.permit(permits, 2)

@@ -43,10 +43,10 @@ func (l *lease) viewOf(ctx context.Context, me driver.Entry, list listing, watch
 		go l.watchOwn(me, places[0].name)
 	}
 	v = driver.View{Me: me, Followed: at < len(places)-1}
-	if me.Mode == driver.Exclusive {
-		v.Ahead, err = l.nearest(ctx, me.Name, places[:at], watching)
-	} else {
+	if me.Mode == driver.Permit {
 		v.Ahead, err = l.s.entries(ctx, l.c, me.Name, places[:at])
+	} else {
+		v.Ahead, err = l.nearest(ctx, me, places[:at], watching)
 	}
 	if err == nil && me.Mode == driver.Permit {
 		v.Limit, err = l.s.readLimit(ctx, l.c, me.Name)
@@ -71,20 +71,32 @@ func (l *lease) watchOwn(me driver.Entry, only string) {
 	}
 }
 
-// nearest returns the last of the places that is an entry.
-func (l *lease) nearest(ctx context.Context, queue string, ps []place, watching bool) ([]driver.Entry, error) {
+// nearest returns the last of the places that is an entry and, to a shared one, not
+// shared itself, as their names tell. One with a value may have become so: then who
+// is ahead of it counts as well.
+func (l *lease) nearest(ctx context.Context, me driver.Entry, ps []place, watching bool) (ahead []driver.Entry, err error) {
+	read := l.c.get
+	if watching {
+		read = l.c.getAndWatch
+	}
 	for _, p := range slices.Backward(ps) {
-		read := l.c.get
-		if watching {
-			read = l.c.getAndWatch
+		if me.Mode == driver.Shared && p.mode == driver.Shared {
+			continue
 		}
-		e, err := l.s.entryBy(ctx, read, queue, p)
+		e, err := l.s.entryBy(ctx, read, me.Name, p)
 		if errors.Is(err, driver.ErrEntryGone) {
 			continue
 		}
-		return []driver.Entry{e}, err
+		if err != nil {
+			return nil, err
+		}
+		ahead = append(ahead, e)
+		if me.Mode == driver.Exclusive || e.Value == "" {
+			break
+		}
 	}
-	return nil, nil
+	slices.Reverse(ahead)
+	return ahead, nil
 }
 
 // Look implements driver.Lease.
