@@ -22,7 +22,7 @@ import (
 
 const (
 	zookeeperServers = 3
-	zookeeperDisk    = 48 << 20
+	zookeeperDisk    = 256 << 20 // a busy half hour writes 80 MB of log, which the servers keep
 	zookeeperRoot    = "/faults"
 )
 
