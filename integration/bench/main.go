@@ -23,6 +23,7 @@ type config struct {
 	store     string
 	dir       string
 	json      string
+	profiles  string
 
 	from []string // reports to write the document from, instead of measuring
 	doc  string
@@ -74,6 +75,7 @@ func parse(args []string) (config, error) {
 	f.DurationVar(&c.duration, "duration", 2*time.Second, "how long a subject runs in each round")
 	f.StringVar(&c.dir, "dir", os.TempDir(), "where the server's data go: its disk is part of what is measured")
 	f.StringVar(&c.json, "json", "", "also write the results to this `file`")
+	f.StringVar(&c.profiles, "profiles", "", "write CPU profiles of each subject's last round to this `directory`; for pprof")
 	f.StringVar(&c.store, "store", "", "measure only on this `store`: "+strings.Join(names(), " or "))
 	expression := func(to **regexp.Regexp) func(string) error {
 		return func(s string) (err error) {

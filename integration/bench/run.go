@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"runtime/pprof"
+	"strings"
 	"time"
 
 	"github.com/fairlead-go/fairlead/integration/bench/report"
@@ -112,14 +115,33 @@ func measure(ctx context.Context, c config, st store, srv server, w workload) (_
 	for round := range c.rounds {
 		for turn := range teams {
 			i := (turn + round) % len(teams)
-			got, err := w.run(ctx, teams[i], c.duration*time.Duration(max(1, w.stretch)))
+			stop, err := c.profile(st.name + " " + w.name + " " + res.Subjects[i].Name)
 			if err != nil {
+				return res, err
+			}
+			got, err := w.run(ctx, teams[i], c.duration*time.Duration(max(1, w.stretch)))
+			if err = errors.Join(err, stop()); err != nil {
 				return res, fmt.Errorf("%s: %w", res.Subjects[i].Name, err)
 			}
 			note(&res.Subjects[i], got)
 		}
 	}
 	return res, nil
+}
+
+// profile begins a CPU profile of what is being measured, if they are wanted.
+func (c config) profile(of string) (stop func() error, err error) {
+	if c.profiles == "" {
+		return func() error { return nil }, nil
+	}
+	f, err := os.Create(filepath.Join(c.profiles, strings.ReplaceAll(of, " ", "-")+".pprof"))
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() error { pprof.StopCPUProfile(); return f.Close() }, nil
 }
 
 // warmUp measures what is measured once, and runs the workload for a moment.
