@@ -217,10 +217,12 @@ type Entry struct {
 
 // A Mark tells the owner of an entry that somebody breaks it: what the entry
 // entitles to has to end, and the entry to leave.
+//
+// Its JSON, without the ID, is what stores may keep of it.
 type Mark struct {
-	ID     string // of the entry
-	By     string // who breaks it
-	Reason string // in their own words; may be empty
+	ID     string `json:"-"`                // of the entry
+	By     string `json:"by"`               // who breaks it
+	Reason string `json:"reason,omitempty"` // in their own words; may be empty
 }
 
 // A View is a queue as seen from one entry.

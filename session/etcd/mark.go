@@ -20,20 +20,6 @@ const markDir = "/mark/"
 // it. IDs of leases are not padded, and none of their digits comes before the zero.
 func (l *lease) end() string { return l.key + "0" }
 
-// A markRecord is the value of a mark's key.
-type markRecord struct {
-	By     string `json:"by"`
-	Reason string `json:"reason,omitempty"`
-}
-
-func (r markRecord) encode() string {
-	b, err := json.Marshal(r)
-	if err != nil { // strings always can be
-		panic("etcd: encode mark: " + err.Error())
-	}
-	return string(b)
-}
-
 // Break implements driver.Store. It is one transaction, guarded on the entry's token.
 // Guarded on its lease, too, it writes nothing under one that is over: whoever made
 // the entry may have put it under another since.
@@ -50,9 +36,12 @@ func (s *store) Break(ctx context.Context, e driver.Entry, m driver.Mark, force 
 		if err != nil {
 			return driver.Permanent(fmt.Errorf("%s: %q is no lease of etcd's: %w", op, e.Lease, err))
 		}
+		text, err := json.Marshal(m)
+		if err != nil {
+			return fmt.Errorf("%s: %w", op, err)
+		}
 		guards = append(guards, entry.leased(id))
-		record := markRecord{By: m.By, Reason: m.Reason}
-		then = append(then, one(s.keys.session(id)+markDir+m.ID).put(record.encode(), id))
+		then = append(then, one(s.keys.session(id)+markDir+m.ID).put(string(text), id))
 	}
 	if force {
 		then = append(then, entry.remove())
@@ -89,11 +78,11 @@ func (l *lease) Marks(ctx context.Context) ([]driver.Mark, error) {
 	}
 	var marks []driver.Mark
 	for _, kv := range resp.Kvs {
-		var r markRecord
-		if err := json.Unmarshal(kv.Value, &r); err != nil {
+		m := driver.Mark{ID: strings.TrimPrefix(string(kv.Key), dir)}
+		if err := json.Unmarshal(kv.Value, &m); err != nil {
 			l.s.warnOnce(string(kv.Key), "fairlead: a mark does not say who left it", err)
 		}
-		marks = append(marks, driver.Mark{ID: strings.TrimPrefix(string(kv.Key), dir), By: r.By, Reason: r.Reason})
+		marks = append(marks, m)
 	}
 	return marks, nil
 }

@@ -9,20 +9,6 @@ import (
 	"github.com/fairlead-go/fairlead/session/driver"
 )
 
-// A markRecord is what a mark says, in JSON.
-type markRecord struct {
-	By     string `json:"by"`
-	Reason string `json:"reason,omitempty"`
-}
-
-func (r markRecord) encode() string {
-	b, err := json.Marshal(r)
-	if err != nil { // strings always can be
-		panic("redis: encode mark: " + err.Error())
-	}
-	return string(b)
-}
-
 // Break implements driver.Store.
 func (s *store) Break(ctx context.Context, e driver.Entry, m driver.Mark, force bool) error {
 	op := "break an entry of queue " + quoted(e.Name)
@@ -30,7 +16,11 @@ func (s *store) Break(ctx context.Context, e driver.Entry, m driver.Mark, force 
 	if force {
 		remove = "1"
 	}
-	r, err := s.runSafely(ctx, breakScript, e.Name, m.ID, fmt.Sprint(e.Token), markRecord{m.By, m.Reason}.encode(), remove)
+	text, err := json.Marshal(m)
+	if err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	r, err := s.runSafely(ctx, breakScript, e.Name, m.ID, fmt.Sprint(e.Token), string(text), remove)
 	switch {
 	case err != nil:
 		return s.failed(ctx, op, err)
@@ -53,9 +43,9 @@ func (l *lease) Marks(ctx context.Context) ([]driver.Mark, error) {
 	var marks []driver.Mark
 	for _, line := range r.rest {
 		id, text, _ := strings.Cut(line, " ")
-		var m markRecord
+		m := driver.Mark{ID: id}
 		_ = json.Unmarshal([]byte(text), &m) // whoever wrote it: then nobody knows who
-		marks = append(marks, driver.Mark{ID: id, By: m.By, Reason: m.Reason})
+		marks = append(marks, m)
 	}
 	return marks, nil
 }

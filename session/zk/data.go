@@ -79,8 +79,8 @@ func (r limitRecord) encode() []byte {
 
 // A sessionRecord is the data of a session's node.
 type sessionRecord struct {
-	Identity string                `json:"identity"`
-	Marks    map[string]markRecord `json:"marks,omitempty"` // by the entry's ID
+	Identity string                 `json:"identity"`
+	Marks    map[string]driver.Mark `json:"marks,omitempty"` // by the entry's ID
 }
 
 func (r sessionRecord) encode() []byte {

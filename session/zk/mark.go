@@ -17,12 +17,6 @@ import (
 // The marks for entries of a session are in the data of its node: so they go with it,
 // and one watch tells of both. To leave one moves the epoch, as Resolve does.
 
-// A markRecord is what a mark says.
-type markRecord struct {
-	By     string `json:"by"`
-	Reason string `json:"reason,omitempty"`
-}
-
 // Break implements driver.Store. It is one transaction: set the session's node, at the
 // version that was read, and look for the entry's, or delete it. That of one of ours
 // never comes again; one of others is looked at just before.
@@ -74,9 +68,9 @@ func (s *store) breakOn(ctx context.Context, c *conn, e driver.Entry, m driver.M
 				return err
 			}
 			if r.Marks == nil {
-				r.Marks = map[string]markRecord{}
+				r.Marks = map[string]driver.Mark{}
 			}
-			r.Marks[m.ID] = markRecord{m.By, m.Reason}
+			r.Marks[m.ID] = m
 			ops = []any{&zk.SetDataRequest{Path: s.sessionPath(e.Lease), Data: r.encode(), Version: n.stat.Version}, last}
 		}
 		switch _, failed, err := c.multi(ctx, ops...); {
@@ -145,7 +139,9 @@ func (l *lease) Marks(ctx context.Context) ([]driver.Mark, error) {
 	}
 	var marks []driver.Mark
 	for _, id := range slices.Sorted(maps.Keys(r.Marks)) {
-		marks = append(marks, driver.Mark{ID: id, By: r.Marks[id].By, Reason: r.Marks[id].Reason})
+		m := r.Marks[id]
+		m.ID = id
+		marks = append(marks, m)
 	}
 	return marks, nil
 }
