@@ -23,7 +23,7 @@ const (
 	patience = 20 * time.Second
 
 	// prompt is how long a call may take to return after its context ended.
-	prompt = time.Second
+	prompt = 2 * time.Second
 
 	// moment is how long the suite watches that something does not happen.
 	moment = 50 * time.Millisecond
