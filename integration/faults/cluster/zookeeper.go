@@ -52,8 +52,14 @@ func startZooKeeper(_ context.Context, dir string, _ time.Duration) (Cluster, er
 	}
 	e, err := zkserver.StartEnsemble(zookeeperServers, zkserver.Config{
 		Dir: dir, Hosts: n.all(zookeeperServers), NoSync: true, Commands: []string{"wchs"},
-		// It removes empty folders soon, so that one need not wait to see that nothing stays.
-		JVM: []string{"-Dznode.container.checkIntervalMs=500", "-Dzookeeper.preAllocSize=256"},
+		JVM: []string{
+			// It removes empty folders soon, so that one need not wait to see that nothing stays.
+			"-Dznode.container.checkIntervalMs=500",
+			// Who looks for a leader asks the others again within this, and not within a
+			// minute: by default a member may stay away so long after a partition.
+			"-Dzookeeper.fastleader.maxNotificationInterval=2000",
+			"-Dzookeeper.preAllocSize=256",
+		},
 	})
 	if err != nil {
 		n.close()

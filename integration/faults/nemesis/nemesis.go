@@ -14,7 +14,7 @@ import (
 )
 
 // healing bounds how long a store may take to serve as before.
-const healing = 45 * time.Second
+const healing = 2 * time.Minute
 
 // holderTimeout bounds how long to wait for somebody who holds.
 const holderTimeout = 2 * time.Second
