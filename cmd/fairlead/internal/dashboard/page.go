@@ -31,6 +31,8 @@ type row struct {
 	Token   uint64
 	Note    string
 	Value   string
+
+	Swap bool // it takes the place of the one with its ID
 }
 
 // rows returns the names of a kind, or all.

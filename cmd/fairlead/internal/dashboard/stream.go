@@ -110,7 +110,7 @@ func (h *Handler) streamList(w http.ResponseWriter, r *http.Request) {
 
 // A change of a list, of which htmx makes an out-of-band swap.
 type change struct {
-	How  string // as hx-swap-oob has it
+	How  string // as hx-swap-oob has it, where the row is new
 	Kind string
 	Row  row
 }
@@ -137,7 +137,8 @@ func (h *Handler) changes(from, to []row, kind string) string {
 		case !there:
 			b.WriteString(h.fragment("list", "new", change{How: place, Kind: kind, Row: r}))
 		case was != r:
-			b.WriteString(h.fragment("list", "row", change{How: "true", Kind: kind, Row: r}))
+			r.Swap = true
+			b.WriteString(h.fragment("list", "row", change{Kind: kind, Row: r}))
 		}
 		place = "afterend:#" + r.ID
 	}
