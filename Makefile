@@ -28,8 +28,8 @@ demo: ## five replicas, a killed leader, a frozen one: the project at work, chec
 	go run ./cmd/fairlead demo
 
 .PHONY: test
-test: ## everything that CI runs: the parts deps, lint, modules, cross, models, fuzz, integration, sim, faults, race
-	@FUZZTIME=$${FUZZTIME:-1s} scripts/parts deps lint modules cross models fuzz integration sim faults race
+test: ## everything that CI runs: the parts deps, lint, modules, cross, models, fuzz, integration, sim, faults, browser, race
+	@FUZZTIME=$${FUZZTIME:-1s} scripts/parts deps lint modules cross models fuzz integration sim faults browser race
 
 .PHONY: deps
 deps: ## install what the tests need and this machine lacks
@@ -72,6 +72,10 @@ integration: ## the tests of integration/: real clusters, faults, other librarie
 .PHONY: browser
 browser: ## the dashboard in a headless Chromium
 	cd integration && go test -count=1 -timeout 5m ./ui
+
+.PHONY: screenshots
+screenshots: ## take the pictures of the dashboard that the documents show
+	cd integration && go test -count=1 -timeout 5m -run '^TestScreenshots$$' ./ui -screenshots $(CURDIR)/docs/img
 
 .PHONY: models
 models: ## check the Promela models of the semaphore's and the rwmutex's queue with spin
