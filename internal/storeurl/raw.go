@@ -3,6 +3,7 @@ package storeurl
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"strings"
 )
@@ -61,4 +62,21 @@ func cause(err error) error {
 func Place(u *url.URL) string {
 	place := url.URL{Scheme: u.Scheme, User: u.User, Host: u.Host, Path: u.Path, RawPath: u.RawPath}
 	return place.Redacted()
+}
+
+// Loopback reports whether all of the hosts, each with its port, are this machine, as seen
+// by nobody else.
+func Loopback(hosts []string) bool {
+	for _, h := range hosts {
+		host, _, err := net.SplitHostPort(h)
+		if ip := net.ParseIP(host); err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+			return false
+		}
+	}
+	return true
+}
+
+// Hosts returns the hosts of a URL, each with its port: this one where it has none.
+func Hosts(u *url.URL, port string) ([]string, error) {
+	return Form{Scheme: u.Scheme, Port: port}.readHosts(u.Host)
 }

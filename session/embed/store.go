@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"net/url"
 	"path/filepath"
 	"runtime"
@@ -132,4 +133,9 @@ func (s *shared) release() {
 		delete(servers, s.cfg.Dir)
 		s.Close()
 	}
+}
+
+// Examine implements driver.Doctor.
+func (s *store) Examine(ctx context.Context) iter.Seq[driver.Finding] {
+	return s.Store.(driver.Doctor).Examine(ctx) // etcd's is one
 }

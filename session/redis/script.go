@@ -39,6 +39,7 @@ const frugal = " flags=allow-oom"
 
 var (
 	probeScript   = load("probe", frugal)
+	examineScript = load("examine", frugal)
 	grantScript   = load("grant", "")
 	renewScript   = load("renew", frugal)
 	revokeScript  = load("revoke", frugal)

@@ -1,0 +1,104 @@
+package postgres_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/fairlead-go/fairlead/internal/pgserver"
+	"github.com/fairlead-go/fairlead/session/driver"
+	"github.com/fairlead-go/fairlead/session/drivertest"
+	"github.com/fairlead-go/fairlead/session/postgres"
+)
+
+// examine opens a store and examines it.
+func examine(t *testing.T, rawURL string) map[string]driver.Finding {
+	t.Helper()
+	st := connect(t, rawURL, nil, nil)
+	t.Cleanup(func() {
+		if err := st.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return drivertest.Examine(t, st)
+}
+
+// unsynced is what the common server, which spares the disk, is warned of.
+var unsynced = map[string]driver.Verdict{"durability": driver.Warning}
+
+func TestExaminationOfAHealthyServerFindsNothingWrong(t *testing.T) {
+	t.Parallel()
+	s, err := pgserver.Start(pgserver.Config{}) // with fsync
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	found := examine(t, s.AdminURL("postgres"))
+	drivertest.ExpectVerdicts(t, found, nil)
+	for check, says := range map[string]string{
+		"version": "PostgreSQL ", "clock": "agree", "schema": "layout 2", "rights": "all functions", "durability": "on disk",
+		"standbys": "none", "pooler": "none in between",
+	} {
+		if !strings.Contains(found[check].Detail, says) {
+			t.Errorf("%+v does not say %q", found[check], says)
+		}
+	}
+
+	replica, err := pgserver.StartReplica(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(replica.Close)
+	found = examine(t, s.AdminURL("postgres"))
+	drivertest.ExpectVerdicts(t, found, map[string]driver.Verdict{"standbys": driver.Warning})
+	if f := found["standbys"]; !strings.Contains(f.Advice, "synchronous_standby_names") {
+		t.Errorf("with an asynchronous standby it says %+v", f)
+	}
+}
+
+func TestExaminationByAUserWithTheLeastRights(t *testing.T) {
+	t.Parallel()
+	url := with(t, executor(t, "examined"), "namespace", "examined", "migrate", "never")
+	drivertest.ExpectVerdicts(t, examine(t, url), unsynced)
+	// As after an update by the owner, who has not granted what is new.
+	execute(t, "REVOKE EXECUTE ON FUNCTION examined.queue_break FROM examined")
+	found := examine(t, url)
+	drivertest.ExpectVerdicts(t, found, map[string]driver.Verdict{"durability": driver.Warning, "rights": driver.Failure})
+	if f := found["rights"]; !strings.Contains(f.Detail, "queue_break") || !strings.Contains(f.Advice, "GRANT EXECUTE") {
+		t.Errorf("it says %+v", f)
+	}
+	execute(t, "GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA examined TO examined")
+}
+
+func TestExaminationTellsOfALaterLayout(t *testing.T) {
+	t.Parallel()
+	execute(t, "DROP SCHEMA IF EXISTS later CASCADE")
+	if err := postgres.Migrate(bounded(t), namespace(t, "later")); err != nil {
+		t.Fatal(err)
+	}
+	execute(t, "UPDATE later.version SET layout = 7, needs = 1")
+	found := examine(t, namespace(t, "later"))
+	drivertest.ExpectVerdicts(t, found, unsynced)
+	if f := found["schema"]; !strings.Contains(f.Detail, "layout 7") {
+		t.Errorf("it says %+v", f)
+	}
+}
+
+func TestExaminationSeesAPooler(t *testing.T) {
+	t.Parallel()
+	executor(t, "pooleye")
+	direct := with(t, server.URL("pooleye", "secret", "postgres"), "namespace", "pooleye")
+	sessions := with(t, bouncer(t, pgserver.PoolSession, "pooleye").URL("pooleye", "secret", "postgres"), "namespace", "pooleye")
+	transactions := with(t, bouncer(t, pgserver.PoolTransaction, "pooleye").URL("pooleye", "secret", "postgres"), "namespace", "pooleye", "poll", "200ms")
+	for url, says := range map[string]string{
+		direct:                           "none in between",
+		with(t, direct, "poll", "200ms"): "none in between, and still",
+		sessions:                         "one is in between, which shares sessions",
+		transactions:                     "look every 200ms",
+	} {
+		found := examine(t, url)
+		drivertest.ExpectVerdicts(t, found, unsynced)
+		if f := found["pooler"]; !strings.Contains(f.Detail, says) {
+			t.Errorf("%+v does not say %q", f, says)
+		}
+	}
+}

@@ -1,0 +1,111 @@
+package zk_test
+
+import (
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	gozk "github.com/go-zookeeper/zk"
+
+	"github.com/fairlead-go/fairlead/internal/zkserver"
+	"github.com/fairlead-go/fairlead/session"
+	"github.com/fairlead-go/fairlead/session/driver"
+	"github.com/fairlead-go/fairlead/session/drivertest"
+)
+
+// examine opens a store and examines it.
+func examine(t *testing.T, rawURL string) map[string]driver.Finding {
+	t.Helper()
+	st := connect(t, rawURL, nil, nil)
+	t.Cleanup(func() {
+		if err := st.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return drivertest.Examine(t, st)
+}
+
+func TestExaminationOfAHealthyServerFindsNothingWrong(t *testing.T) {
+	t.Parallel()
+	root := prefix(t)
+	found := examine(t, "zk://"+team+"@"+server.Addr()+root+"?acl=creator")
+	drivertest.ExpectVerdicts(t, found, nil)
+	for check, says := range map[string]string{
+		"version": "ZooKeeper 3.", "ensemble": server.Addr() + " is standalone", "clock": "agree", "access": "their creator's alone",
+	} {
+		if !strings.Contains(found[check].Detail, says) {
+			t.Errorf("%+v does not say %q", found[check], says)
+		}
+	}
+	names, _, err := byHand(t, server.Addr(), team).Children(root)
+	if err != nil || len(names) != 0 {
+		t.Errorf("it has left %v, %v", names, err)
+	}
+}
+
+func TestExaminationFindsThatThereIsNoMajority(t *testing.T) {
+	t.Parallel()
+	e, err := zkserver.StartEnsemble(3, zkserver.Config{NoSync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Close)
+	servers := e.Servers()
+	var addrs []string
+	for _, s := range servers {
+		addrs = append(addrs, s.Addr())
+	}
+	found := examine(t, "zk://"+strings.Join(addrs, ","))
+	drivertest.ExpectVerdicts(t, found, nil)
+	if f := found["ensemble"]; strings.Count(f.Detail, "is leader") != 1 || strings.Count(f.Detail, "is follower") != 2 {
+		t.Errorf("it says %+v", f)
+	}
+	for _, s := range servers[1:] {
+		if err := s.Kill(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var last driver.Finding
+	for deadline := time.Now().Add(patience); last.Verdict != driver.Failure && time.Now().Before(deadline); { // the last one has to notice
+		st := connect(t, "zk://"+servers[0].Addr(), &session.Options{TTL: 2 * time.Second}, nil)
+		found := drivertest.Examine(t, st)
+		if err := st.Close(); err != nil {
+			t.Error(err)
+		}
+		last = found["ensemble"]
+	}
+	if last.Verdict != driver.Failure || !strings.Contains(last.Detail, "no leader") {
+		t.Errorf("it says %+v", last)
+	}
+}
+
+func TestExaminationNamesAServerThatDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead := l.Addr().String()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	found := examine(t, "zk://"+server.Addr()+","+dead+prefix(t))
+	drivertest.ExpectVerdicts(t, found, map[string]driver.Verdict{"ensemble": driver.Warning})
+	if f := found["ensemble"]; !strings.Contains(f.Detail, dead) {
+		t.Errorf("it says %+v", f)
+	}
+}
+
+func TestExaminationFindsThatAUserMayNotMakeNodes(t *testing.T) {
+	t.Parallel()
+	root := prefix(t)
+	if _, err := byHand(t, server.Addr(), team).Create(root, nil, 0, gozk.AuthACL(gozk.PermAll)); err != nil {
+		t.Fatal(err)
+	}
+	found := examine(t, "zk://"+stranger+"@"+server.Addr()+root)
+	drivertest.ExpectVerdicts(t, found, map[string]driver.Verdict{"containers": driver.Failure, "clock": driver.Unknown})
+	if f := found["containers"]; !strings.Contains(f.Detail, "does not allow it") || strings.Contains(f.Detail, "secret") {
+		t.Errorf("it says %+v", f)
+	}
+}
