@@ -56,20 +56,41 @@ func Open(ctx context.Context, rawURL string, opts *Options) (*Session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open session: %w", err)
 	}
-	s, err := openURL(ctx, u, opts)
+	ctx, cancel := withOpenTimeout(ctx)
+	defer cancel()
+	store, o, err := connect(ctx, u, opts)
+	var s *Session
+	if err == nil {
+		s, err = New(ctx, store, o)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open session at %s: %w", storeurl.Place(u), err)
 	}
 	return s, nil
 }
 
-func openURL(ctx context.Context, u *url.URL, opts *Options) (*Session, error) {
+// Connect is the first part of Open: it connects to the store, of which one may want to
+// know more before a session begins, or when none can. The second part is New, with the
+// options returned, which have the TTL of the URL; otherwise the caller closes the store.
+func Connect(ctx context.Context, rawURL string, opts *Options) (driver.Store, *Options, error) {
+	u, err := storeurl.Split(rawURL)
+	if err != nil {
+		return nil, nil, fmt.Errorf("connect to the store: %w", err)
+	}
+	store, o, err := connect(ctx, u, opts)
+	if err != nil {
+		return nil, nil, fmt.Errorf("connect to %s: %w", storeurl.Place(u), err)
+	}
+	return store, o, nil
+}
+
+func connect(ctx context.Context, u *url.URL, opts *Options) (driver.Store, *Options, error) {
 	openersMu.RLock()
 	open, ok := openers[u.Scheme]
 	known := slices.Sorted(maps.Keys(openers))
 	openersMu.RUnlock()
 	if !ok {
-		return nil, fmt.Errorf("no backend for the scheme %q (known: %s): import the backend's package, such as "+
+		return nil, nil, fmt.Errorf("no backend for the scheme %q (known: %s): import the backend's package, such as "+
 			"_ %q", u.Scheme, strings.Join(known, ", "), "github.com/fairlead-go/fairlead/session/etcd")
 	}
 	var withTTL Options
@@ -79,7 +100,7 @@ func openURL(ctx context.Context, u *url.URL, opts *Options) (*Session, error) {
 	if ttl := u.Query().Get("ttl"); ttl != "" {
 		d, err := time.ParseDuration(ttl)
 		if err != nil || d <= 0 {
-			return nil, fmt.Errorf("ttl=%s is not a positive duration such as 15s", ttl)
+			return nil, nil, fmt.Errorf("ttl=%s is not a positive duration such as 15s", ttl)
 		}
 		if withTTL.TTL == 0 {
 			withTTL.TTL = d
@@ -87,15 +108,15 @@ func openURL(ctx context.Context, u *url.URL, opts *Options) (*Session, error) {
 	}
 	o, err := withTTL.withDefaults()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	ctx, cancel := withOpenTimeout(ctx)
 	defer cancel()
 	store, err := retryUntil(ctx, func() (driver.Store, error) { return open(ctx, u, &o) })
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return New(ctx, store, &o)
+	return store, &o, nil
 }
 
 func withOpenTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
