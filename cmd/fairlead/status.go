@@ -11,9 +11,10 @@ const (
 	statusFailure  = 125 // fairlead's own failure, wrong usage included
 )
 
-// Those of ls, show, watch, leader and top.
+// Those of ls, show, watch, leader, top and doctor.
 const (
 	statusNoLeader = 1                          // leader: nobody leads
+	statusUnfit    = 1                          // doctor: something failed
 	statusPipe     = 128 + int(syscall.SIGPIPE) // whoever read what we print has gone
 )
 

@@ -1,0 +1,258 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fairlead-go/fairlead/cmd/fairlead/internal/view"
+	"github.com/fairlead-go/fairlead/internal/storeurl"
+	"github.com/fairlead-go/fairlead/session"
+	"github.com/fairlead-go/fairlead/session/driver"
+)
+
+// ports are those of hosts that have none in the URL, by its scheme.
+var ports = map[string]string{
+	"etcd": "2379", "etcds": "2379", "zk": "2181", "zks": "2181", "redis": "6379", "rediss": "6379",
+	"postgres": "5432", "postgresql": "5432",
+}
+
+const sentinelPort = "26379"
+
+func newDoctor(store *storeFlags) *cobra.Command {
+	var form output
+	var timeout time.Duration
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "Examine the store: is it fit for locks, and do they work?",
+		Long: `Examine the store and print a line for each check: whether it is well, how long it
+took, and what was found. Below that it says what to do, where something is to be done.
+
+It connects to each host of the URL; asks the store for what matters to locks, such as
+its version, its clock, what it evicts, whether it has space left, what a failover may
+lose; and takes a lock of its own, ` + doctorPrefix + `RANDOM, sees it in the list, hands
+it from one to another, and releases it. Nothing is left behind, and nothing is changed: a
+schema that is missing in PostgreSQL is not made.
+
+  ok       as it should be
+  warn     it works; a failure of the store may break a promise, or it ends before long
+  fail     it does not work, or a promise is broken
+  unknown  it could not be seen, be it that this user may not
+
+Exit status: 0 when nothing failed, whatever the warnings; 1 when something did; 125
+when fairlead failed, wrong usage included; 128+n when signal n ended it.`,
+		Example: `  fairlead doctor
+  fairlead doctor --store 'redis://app@db.example?password-file=/run/secrets/redis'
+  fairlead doctor -o json | jq -r '.[] | select(.verdict != "ok") | .check + ": " + .detail'
+  fairlead doctor --timeout 3s   # as a probe`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if timeout <= 0 {
+				return fmt.Errorf("--timeout %v must be positive", timeout)
+			}
+			return doctor(cmd.OutOrStdout(), store, form, timeout)
+		},
+	}
+	form.register(cmd)
+	cmd.Flags().DurationVar(&timeout, "timeout", 20*time.Second, "end after this time, and report what was not done by then as failed")
+	return cmd
+}
+
+func doctor(out io.Writer, store *storeFlags, form output, timeout time.Duration) error {
+	d := newDesk()
+	defer d.close()
+	ctx, cancel := context.WithTimeout(d.ctx, timeout)
+	defer cancel()
+	x := &examination{store: store}
+	if form == outputTable {
+		x.print = func(f finding) error { return printLines(out, f.lines()) }
+	}
+	err := x.run(ctx)
+	if status, yes := d.interrupted(); yes {
+		return exit(status)
+	}
+	if err == nil && form == outputJSON {
+		err = view.Write(out, x.found, true)
+	}
+	switch {
+	case errors.Is(err, syscall.EPIPE):
+		return exit(statusPipe)
+	case err == nil && x.failed:
+		return exit(statusUnfit)
+	}
+	return err
+}
+
+// A finding is a line of the examination, and as JSON has it. The names of its fields are
+// part of the command's interface: docs/command-line.md lists them.
+type finding struct {
+	Check   string         `json:"check"`
+	Verdict driver.Verdict `json:"verdict"`
+	Seconds float64        `json:"seconds"`
+	Detail  string         `json:"detail"`
+	Advice  string         `json:"advice,omitempty"`
+}
+
+// lines are for people. What stores and errors say may be anything.
+func (f finding) lines() []string {
+	took := time.Duration(f.Seconds * float64(time.Second))
+	lines := []string{fmt.Sprintf("%-7s  %-14s  %8s  %s", f.Verdict, f.Check, milliseconds(took), view.Escape(f.Detail))}
+	if f.Advice != "" {
+		lines = append(lines, strings.Repeat(" ", len("unknown  "))+"→ "+view.Escape(f.Advice))
+	}
+	return lines
+}
+
+func milliseconds(d time.Duration) string {
+	return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1000)
+}
+
+// An examination is what is done with a store, and what comes of it.
+type examination struct {
+	store   *storeFlags
+	print   func(finding) error // nil: when all is done
+	found   []finding
+	failed  bool
+	printed error // what kept us from printing
+	began   time.Time
+}
+
+// tell takes a finding, which took the time since the last one.
+func (x *examination) tell(f driver.Finding) {
+	now := time.Now()
+	line := finding{f.Check, f.Verdict, now.Sub(x.began).Seconds(), f.Detail, f.Advice}
+	x.began = now
+	x.found = append(x.found, line)
+	x.failed = x.failed || f.Verdict == driver.Failure
+	if x.print != nil && x.printed == nil {
+		x.printed = x.print(line)
+	}
+}
+
+// step does something that ought to succeed, and tells of it.
+func (x *examination) step(check string, do func() (detail string, err error)) bool {
+	x.began = time.Now()
+	detail, err := do()
+	f := driver.Finding{Check: check, Verdict: driver.Fine, Detail: detail}
+	if err != nil {
+		f.Verdict, f.Detail = driver.Failure, err.Error()
+	}
+	x.tell(f)
+	return err == nil
+}
+
+// run fails where there is nothing to examine, or nowhere to print.
+func (x *examination) run(ctx context.Context) error {
+	raw := x.store.storeURL()
+	u, err := storeurl.Split(raw)
+	if err != nil {
+		return err
+	}
+	if x.store.ttl < 0 || x.store.connectTimeout <= 0 {
+		return fmt.Errorf("--ttl %v must not be negative, and --connect-timeout %v must be positive", x.store.ttl, x.store.connectTimeout)
+	}
+	reached, err := x.reach(ctx, u)
+	if err != nil {
+		return err
+	}
+	if reached {
+		x.examine(ctx, untouched(u, raw))
+	}
+	return x.printed
+}
+
+// untouched is the URL with which nothing is made of a schema that is missing.
+func untouched(u *url.URL, raw string) string {
+	if u.Scheme != "postgres" && u.Scheme != "postgresql" || u.Query().Has("migrate") {
+		return raw
+	}
+	raw, fragment, _ := strings.Cut(raw, "#") // which is an error that session.Connect tells
+	separator := "?"
+	if strings.Contains(raw, "?") {
+		separator = "&"
+	}
+	raw += separator + "migrate=never"
+	if fragment != "" {
+		raw += "#" + fragment
+	}
+	return raw
+}
+
+// reach connects to each host, and reports whether it is worth going on: whether any of
+// them could be reached, or there are none.
+func (x *examination) reach(ctx context.Context, u *url.URL) (bool, error) {
+	port, networked := ports[u.Scheme]
+	if !networked {
+		return true, nil
+	}
+	if u.Query().Has("sentinel") {
+		port = sentinelPort
+	}
+	hosts, err := storeurl.Hosts(u, port)
+	if err != nil {
+		return false, err
+	}
+	reached := 0
+	var refused []driver.Finding
+	for _, host := range hosts {
+		x.began = time.Now()
+		err := dial(ctx, host, x.store.connectTimeout)
+		f := driver.Finding{Check: "host", Verdict: driver.Fine, Detail: host + " can be reached"}
+		if err != nil {
+			f.Verdict, f.Detail = driver.Warning, err.Error()
+			f.Advice = "see whether the server runs, and what is between: sessions use the hosts that answer"
+			refused = append(refused, f)
+		} else {
+			reached++
+		}
+		x.tell(f)
+	}
+	if reached == 0 {
+		x.tell(driver.Finding{Check: "connect", Verdict: driver.Failure,
+			Detail: fmt.Sprintf("none of the hosts can be reached: %s", refused[0].Detail),
+			Advice: `start the server, or correct the URL; "fairlead dev" starts one to develop against`})
+	}
+	return reached > 0, nil
+}
+
+func dial(ctx context.Context, host string, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", host)
+	if err != nil {
+		return err
+	}
+	return c.Close()
+}
+
+// examine connects, and looks at the store from inside and from outside.
+func (x *examination) examine(ctx context.Context, rawURL string) {
+	var st driver.Store
+	var opts *session.Options
+	connected := x.step("connect", func() (_ string, err error) {
+		limited, cancel := context.WithTimeout(ctx, x.store.connectTimeout)
+		defer cancel()
+		st, opts, err = session.Connect(limited, rawURL, &session.Options{TTL: x.store.ttl, Logger: warnings()})
+		if err != nil {
+			return "", err
+		}
+		return "a store of the kind " + st.Backend(), nil
+	})
+	if !connected {
+		return
+	}
+	if d, ok := st.(driver.Doctor); ok {
+		for f := range d.Examine(ctx) {
+			x.tell(f)
+		}
+	}
+	x.roundTrip(ctx, st, opts)
+}
