@@ -165,3 +165,18 @@ func TestDefaultsOfTheDatabaseDoNoHarm(t *testing.T) {
 	}
 	handOff(t, []*session.Session{open(t, with(t, user, "namespace", "defaults"))}, "q", 4, 50)
 }
+
+// As docs/operations.md tells those to do who restore a backup.
+func TestTokensCanBeRaisedAndSessionsEndedByHand(t *testing.T) {
+	t.Parallel()
+	execute(t, "DROP SCHEMA IF EXISTS restored CASCADE")
+	p := enter(t, namespace(t, "restored"), patience, nil)
+	before := p.join("q").Me.Token
+	execute(t, "SELECT setval('restored.token', (SELECT last_value FROM restored.token) + 1000000000)")
+	execute(t, "DELETE FROM restored.session")
+	next := enter(t, namespace(t, "restored"), patience, nil)
+	v := next.join("q")
+	if v.Me.Token <= before+1_000_000_000 || len(v.Ahead) != 0 {
+		t.Errorf("after token %d comes %d, behind %v", before, v.Me.Token, v.Ahead)
+	}
+}
