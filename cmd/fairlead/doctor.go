@@ -7,7 +7,9 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -122,14 +124,11 @@ type examination struct {
 	found   []finding
 	failed  bool
 	printed error // what kept us from printing
-	began   time.Time
 }
 
-// tell takes a finding, which took the time since the last one.
-func (x *examination) tell(f driver.Finding) {
-	now := time.Now()
-	line := finding{f.Check, f.Verdict, now.Sub(x.began).Seconds(), f.Detail, f.Advice}
-	x.began = now
+// tell takes a finding.
+func (x *examination) tell(f driver.Finding, took time.Duration) {
+	line := finding{f.Check, f.Verdict, took.Seconds(), f.Detail, f.Advice}
 	x.found = append(x.found, line)
 	x.failed = x.failed || f.Verdict == driver.Failure
 	if x.print != nil && x.printed == nil {
@@ -139,13 +138,13 @@ func (x *examination) tell(f driver.Finding) {
 
 // step does something that ought to succeed, and tells of it.
 func (x *examination) step(check string, do func() (detail string, err error)) bool {
-	x.began = time.Now()
+	began := time.Now()
 	detail, err := do()
 	f := driver.Finding{Check: check, Verdict: driver.Fine, Detail: detail}
 	if err != nil {
 		f.Verdict, f.Detail = driver.Failure, err.Error()
 	}
-	x.tell(f)
+	x.tell(f, time.Since(began))
 	return err == nil
 }
 
@@ -186,7 +185,7 @@ func untouched(u *url.URL, raw string) string {
 	return raw
 }
 
-// reach connects to each host, and reports whether it is worth going on: whether any of
+// reach connects to all hosts at once, and reports whether it is worth going on: whether any of
 // them could be reached, or there are none.
 func (x *examination) reach(ctx context.Context, u *url.URL) (bool, error) {
 	port, networked := ports[u.Scheme]
@@ -200,27 +199,31 @@ func (x *examination) reach(ctx context.Context, u *url.URL) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	reached := 0
-	var refused []driver.Finding
-	for _, host := range hosts {
-		x.began = time.Now()
-		err := dial(ctx, host, x.store.connectTimeout)
+	errs, took := make([]error, len(hosts)), make([]time.Duration, len(hosts))
+	var wg sync.WaitGroup
+	for i, host := range hosts {
+		wg.Go(func() {
+			began := time.Now()
+			errs[i] = dial(ctx, host, x.store.connectTimeout)
+			took[i] = time.Since(began)
+		})
+	}
+	wg.Wait()
+	reached := slices.Contains(errs, nil)
+	for i, host := range hosts {
 		f := driver.Finding{Check: "host", Verdict: driver.Fine, Detail: host + " can be reached"}
-		if err != nil {
-			f.Verdict, f.Detail = driver.Warning, err.Error()
+		if errs[i] != nil {
+			f.Verdict, f.Detail = driver.Warning, errs[i].Error()
 			f.Advice = "see whether the server runs, and what is between: sessions use the hosts that answer"
-			refused = append(refused, f)
-		} else {
-			reached++
 		}
-		x.tell(f)
+		x.tell(f, took[i])
 	}
-	if reached == 0 {
+	if !reached {
 		x.tell(driver.Finding{Check: "connect", Verdict: driver.Failure,
-			Detail: fmt.Sprintf("none of the hosts can be reached: %s", refused[0].Detail),
-			Advice: `start the server, or correct the URL; "fairlead dev" starts one to develop against`})
+			Detail: fmt.Sprintf("none of the hosts can be reached: %v", errs[0]),
+			Advice: `start the server, or correct the URL; "fairlead dev" starts one to develop against`}, 0)
 	}
-	return reached > 0, nil
+	return reached, nil
 }
 
 func dial(ctx context.Context, host string, timeout time.Duration) error {
@@ -250,8 +253,10 @@ func (x *examination) examine(ctx context.Context, rawURL string) {
 		return
 	}
 	if d, ok := st.(driver.Doctor); ok {
+		began := time.Now()
 		for f := range d.Examine(ctx) {
-			x.tell(f)
+			x.tell(f, time.Since(began))
+			began = time.Now()
 		}
 	}
 	x.roundTrip(ctx, st, opts)

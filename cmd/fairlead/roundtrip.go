@@ -29,7 +29,7 @@ func (x *examination) roundTrip(ctx context.Context, st driver.Store, opts *sess
 	if !opened {
 		return
 	}
-	x.tell(granted(opts.TTL, s.TTL()))
+	x.tell(granted(opts.TTL, s.TTL()), 0)
 	x.useLock(ctx, s, doctorPrefix+strings.ToLower(rand.Text()))
 	x.step("close", func() (string, error) {
 		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout) // ctx may have ended

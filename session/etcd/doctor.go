@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -33,13 +34,14 @@ const (
 func (s *store) Examine(ctx context.Context) iter.Seq[driver.Finding] {
 	return func(yield func(driver.Finding) bool) {
 		v := s.visit(ctx)
-		_ = yield(v.version()) &&
-			yield(v.leader()) &&
-			yield(s.members(ctx)) &&
+		leader := v.leader()
+		if !yield(v.version()) || !yield(v.space()) || !yield(leader) || leader.Verdict == driver.Failure {
+			return // the rest only a leader could tell
+		}
+		_ = yield(s.members(ctx)) &&
 			yield(driver.Finding{Check: "clock", Verdict: driver.Unknown,
 				Detail: "not checked: etcd has no clock that one can ask, and leases run by the leader's monotonic one"}) &&
 			yield(s.alarms(ctx)) &&
-			yield(v.space()) &&
 			yield(s.compaction(ctx, longHistory)) &&
 			yield(s.authentication(ctx))
 	}
@@ -51,17 +53,26 @@ type visit struct {
 	silent  map[string]error
 }
 
+// visit asks all at once: those that are silent are waited for.
 func (s *store) visit(ctx context.Context) visit {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
 	v := visit{map[string]*clientv3.StatusResponse{}, map[string]error{}}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
 	for _, e := range s.client.Endpoints() {
-		limited, cancel := context.WithTimeout(ctx, s.timeout)
-		if resp, err := s.client.Status(limited, e); err != nil {
-			v.silent[e] = err
-		} else {
-			v.answers[e] = resp
-		}
-		cancel()
+		wg.Go(func() {
+			resp, err := s.client.Status(ctx, e)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				v.silent[e] = err
+			} else {
+				v.answers[e] = resp
+			}
+		})
 	}
+	wg.Wait()
 	return v
 }
 

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-zookeeper/zk"
@@ -44,9 +45,16 @@ type visit struct {
 	err             error // why one of them is
 }
 
+// visit asks all at once: those that are silent are waited for.
 func (s *store) visit(ctx context.Context) (v visit) {
-	for _, addr := range s.servers {
-		answer, err := s.srvr(ctx, addr)
+	answers, errs := make([]string, len(s.servers)), make([]error, len(s.servers))
+	var wg sync.WaitGroup
+	for i, addr := range s.servers {
+		wg.Go(func() { answers[i], errs[i] = s.srvr(ctx, addr) })
+	}
+	wg.Wait()
+	for i, addr := range s.servers {
+		answer, err := answers[i], errs[i]
 		if err != nil {
 			v.silent, v.err = append(v.silent, addr), err
 			continue

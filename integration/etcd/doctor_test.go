@@ -1,0 +1,76 @@
+package etcd_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fairlead-go/fairlead/session"
+	"github.com/fairlead-go/fairlead/session/driver"
+	"github.com/fairlead-go/fairlead/session/drivertest"
+)
+
+// examine connects to members and examines them.
+func examine(t *testing.T, hosts string) map[string]driver.Finding {
+	t.Helper()
+	st, _, err := session.Connect(bounded(t), "etcd://"+hosts, quiet("doctor", 3*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := st.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	return drivertest.Examine(t, st)
+}
+
+func says(t *testing.T, f driver.Finding, parts ...string) {
+	t.Helper()
+	for _, part := range parts {
+		if !strings.Contains(f.Detail, part) {
+			t.Errorf("%+v does not say %q", f, part)
+		}
+	}
+}
+
+func TestExaminationFindsMembersThatAreMissing(t *testing.T) {
+	c := startCluster(t)
+	noClock := map[string]driver.Verdict{"clock": driver.Unknown}
+	found := examine(t, addrs(c))
+	drivertest.ExpectVerdicts(t, found, noClock)
+	says(t, found["members"], "3, of which 1 may be lost")
+
+	ctx := bounded(t)
+	learner, err := c.Client(0).MemberAddAsLearner(ctx, []string{"http://127.0.0.1:1"})
+	for err != nil && ctx.Err() == nil { // the members have to have known one another for some seconds
+		learner, err = c.Client(0).MemberAddAsLearner(ctx, []string{"http://127.0.0.1:1"})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	found = examine(t, addrs(c))
+	drivertest.ExpectVerdicts(t, found, noClock)
+	says(t, found["members"], "3, of which 1 may be lost; and 1 learning")
+	if _, err := c.Client(0).MemberRemove(bounded(t), learner.Member.ID); err != nil {
+		t.Fatal(err)
+	}
+
+	all := addrs(c)
+	c.Members[2].Stop(t)
+	c.WaitMembersForLeader(t, c.Members[:2])
+	found = examine(t, all)
+	drivertest.ExpectVerdicts(t, found, map[string]driver.Verdict{"clock": driver.Unknown, "version": driver.Warning})
+	says(t, found["version"], "no answer from http://"+addrOf(c.Members[2]))
+
+	c.Members[1].Stop(t)
+	for range 20 { // until the last one has noticed
+		if found = examine(t, all); found["leader"].Verdict == driver.Failure {
+			break
+		}
+	}
+	if f := found["leader"]; f.Verdict != driver.Failure {
+		t.Errorf("without a majority it says %+v", f)
+	}
+	says(t, found["leader"], "none: a majority of the members is missing")
+}
