@@ -163,26 +163,20 @@ func (x *examination) run(ctx context.Context) error {
 		return err
 	}
 	if reached {
-		x.examine(ctx, untouched(u, raw))
+		x.examine(ctx, untouched(u.Scheme, raw))
 	}
 	return x.printed
 }
 
 // untouched is the URL with which nothing is made of a schema that is missing.
-func untouched(u *url.URL, raw string) string {
-	if u.Scheme != "postgres" && u.Scheme != "postgresql" || u.Query().Has("migrate") {
+func untouched(scheme, raw string) string {
+	if scheme != "postgres" && scheme != "postgresql" {
 		return raw
 	}
-	raw, fragment, _ := strings.Cut(raw, "#") // which is an error that session.Connect tells
-	separator := "?"
-	if strings.Contains(raw, "?") {
-		separator = "&"
-	}
-	raw += separator + "migrate=never"
-	if fragment != "" {
-		raw += "#" + fragment
-	}
-	return raw
+	base, query, _ := strings.Cut(raw, "?")
+	const auto, never = "migrate=auto", "migrate=never"
+	parameters := slices.DeleteFunc(strings.Split(query, "&"), func(p string) bool { return p == "" || p == auto || p == never })
+	return base + "?" + strings.Join(append(parameters, never), "&")
 }
 
 // reach connects to all hosts at once, and reports whether it is worth going on: whether any of

@@ -220,8 +220,10 @@ func TestDoctorFindsAPoolerAndAMissingSchema(t *testing.T) {
 
 	found := diagnose(t, 1, admin)
 	mustFind(t, found, "connect", driver.Failure, "no schema", "fairlead migrate")
-	found = diagnose(t, 1, admin)
-	mustFind(t, found, "connect", driver.Failure, "no schema") // the first one has not made it
+	for _, url := range []string{admin, admin + "&migrate=auto", admin + "&migrate=never"} { // none of them makes it
+		mustFind(t, diagnose(t, 1, url), "connect", driver.Failure, "no schema")
+	}
+	mustFind(t, diagnose(t, 1, admin+"&migrate=maybe"), "connect", driver.Failure, "migrate")
 
 	if out, err := fairlead(t, "migrate", "--store", admin); err != nil {
 		t.Fatalf("migrate: %v\n%s", err, out)
