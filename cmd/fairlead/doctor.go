@@ -75,7 +75,7 @@ func doctor(out io.Writer, store *storeFlags, form output, timeout time.Duration
 	defer cancel()
 	x := &examination{store: store}
 	if form == outputTable {
-		x.print = func(f finding) error { return printLines(out, f.lines()) }
+		x.print = func(f view.Finding) error { return printLines(out, f.Lines()) }
 	}
 	err := x.run(ctx)
 	if status, yes := d.interrupted(); yes {
@@ -93,42 +93,18 @@ func doctor(out io.Writer, store *storeFlags, form output, timeout time.Duration
 	return err
 }
 
-// A finding is a line of the examination, and as JSON has it. The names of its fields are
-// part of the command's interface: docs/command-line.md lists them.
-type finding struct {
-	Check   string         `json:"check"`
-	Verdict driver.Verdict `json:"verdict"`
-	Seconds float64        `json:"seconds"`
-	Detail  string         `json:"detail"`
-	Advice  string         `json:"advice,omitempty"`
-}
-
-// lines are for people. What stores and errors say may be anything.
-func (f finding) lines() []string {
-	took := time.Duration(f.Seconds * float64(time.Second))
-	lines := []string{fmt.Sprintf("%-7s  %-14s  %8s  %s", f.Verdict, f.Check, milliseconds(took), view.Escape(f.Detail))}
-	if f.Advice != "" {
-		lines = append(lines, strings.Repeat(" ", len("unknown  "))+"→ "+view.Escape(f.Advice))
-	}
-	return lines
-}
-
-func milliseconds(d time.Duration) string {
-	return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1000)
-}
-
 // An examination is what is done with a store, and what comes of it.
 type examination struct {
 	store   *storeFlags
-	print   func(finding) error // nil: when all is done
-	found   []finding
+	print   func(view.Finding) error // nil: when all is done
+	found   []view.Finding
 	failed  bool
 	printed error // what kept us from printing
 }
 
 // tell takes a finding.
 func (x *examination) tell(f driver.Finding, took time.Duration) {
-	line := finding{f.Check, f.Verdict, took.Seconds(), f.Detail, f.Advice}
+	line := view.FindingOf(f, took)
 	x.found = append(x.found, line)
 	x.failed = x.failed || f.Verdict == driver.Failure
 	if x.print != nil && x.printed == nil {

@@ -177,7 +177,7 @@ func TestFieldsAreDocumented(t *testing.T) {
 		documented[m[1]] = true
 	}
 	fields := map[string]bool{}
-	for _, v := range []any{Queue{}, Entry{}, Leadership{}, Leader{}} {
+	for _, v := range []any{Queue{}, Entry{}, Leadership{}, Leader{}, Finding{}} {
 		for i := range reflect.TypeOf(v).NumField() {
 			name, _, _ := strings.Cut(reflect.TypeOf(v).Field(i).Tag.Get("json"), ",")
 			if fields[name] = true; !documented[name] {
