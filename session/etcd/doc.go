@@ -104,6 +104,9 @@
 //   - A cluster that was restored from a backup may hand out tokens anew that it
 //     had handed out since, unless revisions were bumped when it was restored
 //     (etcdutl snapshot restore --bump-revision).
+//   - A leader that stood still for a TTL may end leases that are alive when it goes
+//     on, before it hears that it leads no more (etcd-io/etcd#15247). Who held is told at
+//     once, but maybe not before the next one is granted.
 //   - A range in the order of create revisions makes the server read the whole
 //     queue: joining and taking over slow down with its length, by about 0.8 ms
 //     at 1,000 waiters and 8 ms at 10,000.

@@ -20,12 +20,14 @@
 // knew that it was over: it began to release, having found the grant good, or saw
 // its loss. Nobody may be granted the lock before.
 //
-// There are four exceptions, in which only the token protects. A process that was
+// There are five exceptions, in which only the token protects. A process that was
 // killed holds until then. One that was stopped, or that the machine had no time
 // for, and that sees its loss as soon as it runs again, held until it was stopped.
 // One whose session or entry an operator removed, until then. And one who held when the
 // clock of a store was stepped forward that ends sessions by the wall clock, and who saw
 // the loss or gave up the hold within a TTL, held until the step: a holder stops before
 // its successor starts, which is guarantee 2, only as long as nobody steps that clock.
+// And one whose session was ended when a leader ran again that had stood still for long,
+// until then: etcd's may end leases that are alive.
 // All else is asked for as ever: tokens rise, and the register refuses the older one.
 package check

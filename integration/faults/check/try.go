@@ -160,6 +160,8 @@ func (c *Case) judge(t *Try) {
 			force(s.From, s.Text)
 		case c.voided(t, s):
 			force(s.From, s.Text)
+		case c.revived(t, s):
+			force(s.To-int64(inFlight), s.Text)
 		case mine && s.Death && end > s.From:
 			force(s.From, s.Text)
 		case mine && s.Frozen && t.lostAfter(s.From, s.To):

@@ -33,6 +33,20 @@ func (c *Case) voided(t *Try, s *journal.Strike) bool {
 		end > s.From && end <= s.Done+int64(c.TTL+awake)
 }
 
+// revived tells whether a leader that had stood still may have ended the session that a
+// hold hangs on, without the holder's knowing. A leader of etcd's may do so when it runs
+// again: its leases are over by what it knows, and what it orders before it hears that
+// it leads no more is passed on to the leader (etcd-io/etcd#15247, of which releases
+// since then have made the window small).
+func (c *Case) revived(t *Try, s *journal.Strike) bool {
+	end := t.Ended()
+	return s.Frozen && s.Leader && s.To-s.From > int64(c.TTL)/2 && strings.Contains(t.ReleaseError, endedAtTheStore) &&
+		t.Called < s.To && end > s.To-int64(inFlight) && end <= s.To+int64(inFlight)
+}
+
+// endedAtTheStore is what a holder says whose lease the store does not know any more.
+const endedAtTheStore = "the lease was ended at the store"
+
 // refused tells whether a call failed because the password had been changed, and said
 // so.
 func (c *Case) refused(t *Try) bool {

@@ -60,6 +60,42 @@ func TestStepOfTheClockVoidsOneGuaranteeForATTL(t *testing.T) {
 	}
 }
 
+// A leader that runs again may end sessions of holders who cannot know. But a hold that
+// ended in another way, or at another time, is not excused.
+func TestLeaderThatRunsAgainEndsSessions(t *testing.T) {
+	t.Parallel()
+	const ended = "lost: the lease was ended at the store (token 20)"
+	for name, tc := range map[string]struct {
+		leader bool
+		froze  int64
+		ending int64 // of the hold of which the session was ended
+		error  string
+		token  uint64
+		legal  bool
+	}{
+		"as it runs again":                 {true, 3500, 4250, ended, 21, true},
+		"as it runs again, an older token": {true, 3500, 4250, ended, 19, false},
+		"long after":                       {true, 3500, 6000, ended, 21, false},
+		"of a member that did not lead":    {false, 3500, 4250, ended, 21, false},
+		"after a moment":                   {true, 300, 1050, ended, 21, false},
+		"with another loss":                {true, 3500, 4250, "lost: the lease could not be renewed in time (token 20)", 21, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := peaceful(t)
+			s.Healed = ms(7000)
+			s.Lives[0].Events, s.Lives[1].Events, s.Lives[2].Events, s.Sightings, s.Writes = nil, nil, nil, nil, nil
+			s.Strikes = append(s.Strikes, journal.Strike{Client: -1, Frozen: true, Leader: tc.leader, From: ms(700), Done: ms(701), To: ms(700 + tc.froze)})
+			s.plays("c2.1", turn{asked: 700, granted: 710, releasing: tc.ending, released: tc.ending + 2, token: 20, releaseError: tc.error})
+			s.plays("c3.1", turn{asked: 715, granted: tc.ending - 50, releasing: tc.ending + 50, released: tc.ending + 52, token: tc.token})
+			found := s.violated(t)
+			if bad := len(found["exclusion"]) + len(found["history"]); (bad == 0) != tc.legal {
+				t.Errorf("found %v", found)
+			}
+		})
+	}
+}
+
 // One that was stopped and is killed before it could say that it has lost was no holder
 // meanwhile; one that was killed later was.
 func TestFrozenHolderThatIsKilledHeldUntilItWasFrozen(t *testing.T) {
