@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/fairlead-go/fairlead/mutex"
@@ -69,4 +70,27 @@ func ExampleMutex_Lock_lostLease() {
 	// true
 	// true
 	// <nil> true
+}
+
+// Many goroutines of a process that want one lock share a Mutex, and pass the lock on
+// among themselves; other processes have their turn after four of these passes.
+func ExampleNewWith_localHandoff() {
+	ctx := context.Background()
+	s, _ := memory.NewStore().Session(ctx, nil)
+	defer s.Close(ctx)
+	m := mutex.NewWith(s, "cache/warm-up", &mutex.Options{LocalHandoff: 4})
+
+	var wg sync.WaitGroup
+	warm := 0
+	for range 10 {
+		wg.Go(func() {
+			_ = m.Do(ctx, func(context.Context) error {
+				warm++ // nobody else is here
+				return nil
+			})
+		})
+	}
+	wg.Wait()
+	fmt.Println(warm)
+	// Output: 10
 }

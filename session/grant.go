@@ -31,6 +31,8 @@ type Grant struct {
 	held    gate          // until then
 	running gate          // functions under Do; entered under mu
 
+	onRelease func() // what Release calls first; nil: nothing
+
 	mu        sync.Mutex
 	cause     error // why it ended, nil while held
 	exchanged bool  // the entry is another grant's now
@@ -103,7 +105,7 @@ func GrantFrom(ctx context.Context) (*Grant, bool) {
 func (g *Grant) Context() context.Context { return g.ctx }
 
 // Token is the fencing token: it is larger than that of every earlier grant of
-// this name. Send it along with each write to what the lock protects, and let
+// this name, but for those that Pass has ended, as a mutex with LocalHandoff does. Send it along with each write to what the lock protects, and let
 // the receiver refuse a smaller one than it has seen.
 func (g *Grant) Token() uint64 { return g.p.view.Me.Token }
 
@@ -266,6 +268,9 @@ var errBusy = errors.New("a function runs under it, in Do: take the lock with Lo
 // store acknowledged the release, the error Is ErrLost.
 func (g *Grant) Release(ctx context.Context) error {
 	_ = g.p.t.trusted()
+	if g.onRelease != nil {
+		g.onRelease()
+	}
 	g.end(ErrReleased)
 	if g.passedOn() {
 		return nil
@@ -379,7 +384,7 @@ func (g *Grant) report() {
 }
 
 // passOn ends the grant as conclude does, and leaves its entry to another one. So
-// of Exchange and Release, one is first, and the other knows.
+// of Exchange or Pass and Release, one is first, and the other knows.
 func (g *Grant) passOn() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()

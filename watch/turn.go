@@ -35,6 +35,11 @@ type Options struct {
 	// the entry was lost with its lease and the call has joined anew. It must return
 	// promptly.
 	Queued func(token uint64)
+
+	// LocalHandoff is for mutexes alone; any other primitive refuses it. It lets
+	// goroutines that wait at one Mutex pass the lock on among themselves, up to so
+	// many times before the store's queue has its turn: see package mutex. 0: never.
+	LocalHandoff int
 }
 
 // Copy returns a copy, with nil replaced by the defaults.
@@ -48,7 +53,7 @@ func (o *Options) Copy() *Options {
 
 // Claim returns the claim with these options.
 func (o *Options) Claim(c Claim) Claim {
-	c.Note, c.MaxWait, c.Queued = o.Note, o.MaxWait, o.Queued
+	c.Note, c.MaxWait, c.Queued, c.LocalHandoff = o.Note, o.MaxWait, o.Queued, o.LocalHandoff
 	return c
 }
 
@@ -74,6 +79,14 @@ type Claim struct {
 	// Private says that the value is the primitive's own, and not for the owner of
 	// the grant to replace.
 	Private bool
+
+	LocalHandoff int // from the options: refused, unless there is a Local that sees to it
+
+	// Local, if not nil, is asked before the turn joins. It may block, until wait
+	// ends, and then says with waits for whom it does, if it knows the trace. A grant, which
+	// carries the values of holding, is the turn's; without one, and without an error,
+	// the turn joins.
+	Local func(wait, holding context.Context, waits func(trace.SpanContext)) (*session.Grant, error)
 }
 
 // Turn joins the queue c.Name and blocks until the rule says that the turn has
@@ -116,6 +129,12 @@ func (c Claim) check() error {
 	if len(c.Note) > driver.MaxNote {
 		return fmt.Errorf("the note has %d bytes, at most %d are allowed", len(c.Note), driver.MaxNote)
 	}
+	switch {
+	case c.LocalHandoff < 0:
+		return fmt.Errorf("LocalHandoff is %d, and cannot be negative", c.LocalHandoff)
+	case c.LocalHandoff > 0 && c.Local == nil:
+		return errors.New("LocalHandoff is for mutexes alone")
+	}
 	return nil
 }
 
@@ -147,6 +166,13 @@ type turn struct {
 
 // take joins until a place leads to a grant, or to an error that ends the call.
 func (t *turn) take(ctx context.Context) (*session.Grant, error) {
+	if t.claim.Local != nil {
+		if g, err := t.claim.Local(ctx, t.holding, t.acq.Waits); err != nil {
+			return nil, t.fail(ctx, err)
+		} else if g != nil {
+			return g, nil
+		}
+	}
 	for {
 		p, err := t.s.Join(ctx, t.join(ctx))
 		if err != nil {
@@ -251,7 +277,7 @@ func (t *turn) fail(ctx context.Context, err error) error {
 		t.blame(ctx, e, limit.Ahead)
 	case errors.Is(err, session.ErrKind), errors.Is(err, session.ErrLimit):
 		t.blame(ctx, e, t.inWay)
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, session.ErrHeld):
 		t.blameFirst(ctx, e)
 	}
 	return e

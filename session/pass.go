@@ -1,0 +1,33 @@
+package session
+
+import "context"
+
+// OnRelease has Release call f first, each time. If f passes the grant on, with Pass,
+// that was all. It is for those who write primitives, before they give the grant to its
+// owner.
+func (g *Grant) OnRelease(f func()) { g.onRelease = f }
+
+// Pass ends the grant, with cause ErrReleased, and returns another one on the same
+// entry: with the same token, the values of ctx, and a context of its own. The store
+// is not asked. The first one's Release does nothing any more. It is for those who write
+// primitives.
+//
+// It fails when the grant had ended, and while a function runs under it, in Do: then
+// nothing has changed. It also fails when the lease, the entry or the session ends just
+// then: the grant has ended, nobody has another one, and the entry is removed.
+func (g *Grant) Pass(ctx context.Context) (*Grant, error) {
+	const verb = "pass on"
+	_ = g.p.t.trusted() // ends the grant when it is not
+	// First: whoever has the next one must not run beside the owner of this one.
+	if err := g.passOn(); err != nil {
+		return nil, g.fail(verb, err)
+	}
+	defer g.report()
+	defer g.giveBack()
+	next, err := g.p.grantAs(ctx, g.mode)
+	if err != nil {
+		g.p.depart()
+		return nil, g.fail(verb, err)
+	}
+	return next, nil
+}
