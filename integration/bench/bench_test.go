@@ -88,11 +88,11 @@ func TestBenchReportsEverySubject(t *testing.T) {
 // those who are killed or cut off.
 func TestBenchMeasuresEveryKind(t *testing.T) {
 	t.Parallel()
-	c := short(t, "^(fairness-16|semaphore-64|rwmutex-64|resigned|killed|frozen|idle)$")
+	c := short(t, "^(crowded-64|fairness-16|semaphore-64|rwmutex-64|resigned|killed|frozen|idle)$")
 	c.rounds, c.store = 1, "etcd"
 	out, r := measured(t, c)
 	headlines := map[string]report.Metric{
-		"fairness-16": report.Unfair, "semaphore-64": report.Grants, "rwmutex-64": report.Grants, "resigned": report.Handoffs,
+		"crowded-64": report.Handoffs, "fairness-16": report.Unfair, "semaphore-64": report.Grants, "rwmutex-64": report.Grants, "resigned": report.Handoffs,
 		"killed": report.P50, "frozen": report.GapMin, "idle": report.Streamed,
 	}
 	if len(r.Results) != len(headlines) {

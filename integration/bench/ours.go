@@ -15,20 +15,21 @@ import (
 
 // oursOn returns our subjects on stores of that URL, which the address completes.
 func oursOn(scheme string) []subject {
-	on := func(make maker) func(context.Context, string, time.Duration) (client, error) {
+	on := func(make func() maker) func(context.Context, string, time.Duration) (client, error) {
 		return func(ctx context.Context, addr string, ttl time.Duration) (client, error) {
 			s, err := session.Open(ctx, scheme+addr, &session.Options{TTL: ttl, Logger: slog.New(slog.DiscardHandler)})
 			if err != nil {
 				return nil, err
 			}
-			return &ours{s, make}, nil
+			return &ours{s, make()}, nil
 		}
 	}
 	return []subject{
-		{name: "fairlead mutex", kind: mutexes, queues: true, tells: true, open: on(oursMutex)},
-		{name: "fairlead rwmutex", kind: rwmutexes, open: on(oursRWMutex)},
-		{name: "fairlead semaphore", kind: semaphores, open: on(oursSemaphore)},
-		{name: "fairlead election", kind: elections, open: on(oursElection)},
+		{name: "fairlead mutex", kind: mutexes, queues: true, tells: true, open: on(same(oursMutex))},
+		{name: "fairlead mutex, LocalHandoff 16", kind: handingMutexes, open: on(handing(16))},
+		{name: "fairlead rwmutex", kind: rwmutexes, open: on(same(oursRWMutex))},
+		{name: "fairlead semaphore", kind: semaphores, open: on(same(oursSemaphore))},
+		{name: "fairlead election", kind: elections, open: on(same(oursElection))},
 	}
 }
 
@@ -61,6 +62,23 @@ type grants struct {
 
 func oursMutex(s *session.Session, name string) contender {
 	return &grants{acquire: mutex.New(s, name).Lock}
+}
+
+// same makes every client's contenders in the same way.
+func same(m maker) func() maker { return func() maker { return m } }
+
+// handing makes mutexes of a session that pass the lock on up to n times. The contenders of
+// a name have to share one, so there is one maker a client.
+func handing(n int) func() maker {
+	return func() maker {
+		shared := map[string]*mutex.Mutex{}
+		return func(s *session.Session, name string) contender {
+			if shared[name] == nil {
+				shared[name] = mutex.NewWith(s, name, &mutex.Options{LocalHandoff: n})
+			}
+			return &grants{acquire: shared[name].Lock}
+		}
+	}
 }
 
 func oursSemaphore(s *session.Session, name string) contender {

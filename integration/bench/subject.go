@@ -12,11 +12,12 @@ import (
 type kind string
 
 const (
-	mutexes    kind = "mutex"
-	rwmutexes  kind = "rwmutex"
-	semaphores kind = "semaphore"
-	elections  kind = "election"
-	writes     kind = "raw" // excludes nobody: the least that a lock has to do
+	mutexes        kind = "mutex"
+	handingMutexes kind = "mutex with LocalHandoff" // where many goroutines share a process
+	rwmutexes      kind = "rwmutex"
+	semaphores     kind = "semaphore"
+	elections      kind = "election"
+	writes         kind = "raw" // excludes nobody: the least that a lock has to do
 )
 
 // A subject is one way to take a lock: ours, or a peer's.

@@ -53,6 +53,16 @@ func workloads() []workload {
 	all = append(all, workload{name: "fairness-16", takes: of(mutexes), clients: 16, each: 1, run: fairness, stretch: 5,
 		about: "16 contenders with a session each, for five times as long: how often the most served of them had the lock to how often " +
 			"the least served had it, and the longest that any waited"})
+	for _, w := range []struct {
+		name, about string
+		run         func(context.Context, *team, time.Duration) (sample, error)
+	}{
+		{"crowded-64", wait, handoff},
+		{"crowded-64-fairness", "how often the most served had the lock to how often the least served had it, and the longest that any waited", fairness},
+	} {
+		all = append(all, workload{name: w.name, takes: of(mutexes, handingMutexes), clients: 2, each: 32, run: w.run,
+			about: "64 contenders, 32 of each of two sessions, one name; " + w.about})
+	}
 	for _, n := range []int{1000, 10000} {
 		all = append(all, workload{name: fmt.Sprintf("queue-%d", n), takes: queuing, clients: 20, setUp: fill(n), run: queue,
 			about: fmt.Sprintf("%d waiters from 20 clients, one name; %s; joins behind them; the time in which they all had joined", n, wait)})
