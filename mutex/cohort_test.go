@@ -388,6 +388,9 @@ func TestTryLockBesideALine(t *testing.T) {
 		if e, ok := errors.AsType[*session.Error](err); !ok || !errors.Is(err, session.ErrHeld) || e.Holder != "a" || e.Token != g.Token() {
 			t.Errorf("while it is held: %v", err)
 		}
+		if waits, n := second.waits(), s.entries(b); n != 1 || !waits {
+			t.Errorf("%d entries, want one: that it failed has sent the line to the store", n)
+		}
 		s.release(g)
 		s.release(second.granted())
 		g = s.lock(mutex.New(b, "x"))
