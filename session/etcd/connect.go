@@ -198,6 +198,7 @@ func newStore(client *clientv3.Client, prefix string, opts *session.Options) *st
 		keys:       newKeyspace(prefix),
 		timeout:    timeout,
 		overdue:    newWatchdog(timeout),
+		patience:   newWatchdog(patience),
 		logger:     logger,
 		release:    func() error { return nil },
 		identities: newIdentities(),

@@ -67,6 +67,13 @@
 // release is one event, for one waiter, whatever the length of the queue. Leaving
 // is a delete guarded on the token.
 //
+// Joins of one lease that meet several others under way go together in the next
+// transaction, nested, each with its own guards: so they share a request, and an entry
+// of the cluster's log. Leaves do the same. One that meets few goes at once. There are
+// never two of one queue in a transaction, as entries with one revision would have
+// no order; where the server refuses a transaction for one of those in it, each
+// goes alone.
+//
 // When the reply to a join is lost, a transaction moves the session key, and with
 // it the epoch, and reads the entry. If the entry is not there, the request can
 // no longer apply when it arrives late, since it names an older epoch.

@@ -144,13 +144,20 @@ func (l *lease) Leave(ctx context.Context, e driver.Entry) (err error) {
 	if e.Token == 0 {
 		return l.leaveUnseen(ctx, op, e)
 	}
+	guarded := removal(e)
 	switch {
 	case e.Mode == driver.Permit:
 		err = l.leavePermit(ctx, e)
 	case l.slots.claim(e.ID, e.Token):
-		err = l.leaveClaimed(ctx, e)
+		// Only the first request does without the guard, as only its answer frees
+		// the slot.
+		var first bool
+		_, first, err = l.leaves.txn(ctx, e.Name, &pb.TxnRequest{Success: guarded.Success}, guarded)
+		if first {
+			l.slots.deleted(e.ID)
+		}
 	default:
-		_, err = repeated(ctx, l.s, func(ctx context.Context) (struct{}, error) { return struct{}{}, l.s.remove(ctx, e) })
+		_, _, err = l.leaves.txn(ctx, e.Name, guarded, guarded)
 	}
 	if err == nil {
 		l.slots.free(e.Name, e.ID)
@@ -158,24 +165,13 @@ func (l *lease) Leave(ctx context.Context, e driver.Entry) (err error) {
 	return l.s.failed(ctx, op, err)
 }
 
-// leaveClaimed is Leave for an entry whose key is no other's. Only the first request
-// does without the guard, as only its answer frees the slot.
-func (l *lease) leaveClaimed(ctx context.Context, e driver.Entry) error {
-	_, err := hedged(ctx, l.s, func(ctx context.Context) (struct{}, error) {
-		_, err := l.s.kv.DeleteRange(ctx, &pb.DeleteRangeRequest{Key: []byte(e.Key)})
-		if err == nil {
-			l.slots.deleted(e.ID)
-		}
-		return struct{}{}, err
-	}, func(ctx context.Context) (struct{}, error) { return struct{}{}, l.s.remove(ctx, e) })
-	return err
-}
-
-// remove deletes an entry, guarded on its token.
-func (s *store) remove(ctx context.Context, e driver.Entry) error {
+// removal deletes an entry, guarded on its token.
+func removal(e driver.Entry) *pb.TxnRequest {
 	entry := one(e.Key)
-	_, err := s.commit(ctx, []*pb.Compare{entry.created(pb.Compare_EQUAL, int64(e.Token))}, []*pb.RequestOp{entry.remove()}, nil)
-	return err
+	return &pb.TxnRequest{
+		Compare: []*pb.Compare{entry.created(pb.Compare_EQUAL, int64(e.Token))},
+		Success: []*pb.RequestOp{entry.remove()},
+	}
 }
 
 // leaveUnseen is Leave for an entry from Entries, which has no token.

@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"context"
+	"time"
 
 	"github.com/fairlead-go/fairlead/session/driver"
 )
@@ -13,3 +14,40 @@ func Compaction(ctx context.Context, st driver.Store, long int64) driver.Finding
 
 // Supported tells whether a server of that version is.
 func Supported(version string) bool { return supported(version) }
+
+// Lanes is how many joins, or leaves, of a lease go at once.
+const Lanes = lanes
+
+// batchersOf are those of a lease's joins and of its leaves.
+func batchersOf(l driver.Lease) []*batcher {
+	return []*batcher{l.(*lease).joins, l.(*lease).leaves}
+}
+
+// Waiting returns how many joins and leaves of a lease wait to go with others.
+func Waiting(l driver.Lease) int {
+	n := 0
+	for _, b := range batchersOf(l) {
+		b.mu.Lock()
+		n += len(b.waiting)
+		b.mu.Unlock()
+	}
+	return n
+}
+
+// SetLanes makes joins and leaves of a lease wait when so many are under way.
+func SetLanes(l driver.Lease, n int) {
+	for _, b := range batchersOf(l) {
+		b.mu.Lock()
+		b.lanes = n
+		b.mu.Unlock()
+	}
+}
+
+// SetPatience bounds how long joins and leaves, of all leases of the store, wait for
+// those that are under way. It counts from the watchdog's next look.
+func SetPatience(l driver.Lease, d time.Duration) {
+	w := l.(*lease).s.patience
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.limit = d
+}

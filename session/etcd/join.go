@@ -191,9 +191,7 @@ func (l *lease) joinTxn(ctx context.Context, c driver.Claim, e emplacement, a as
 	if c.Admit != nil || c.Limit > 0 {
 		otherwise = l.why(c, e)
 	}
-	rctx, done := l.s.attempt(ctx)
-	resp, err := l.s.commit(rctx, guards, then, otherwise)
-	done(err)
+	resp, _, err := l.joins.txn(ctx, c.Name, &pb.TxnRequest{Compare: guards, Success: then, Failure: otherwise}, nil)
 	return resp, err
 }
 

@@ -32,6 +32,8 @@ type lease struct {
 	slots  *slots
 	limits known
 
+	joins, leaves *batcher
+
 	mu       sync.Mutex
 	answered map[string]struct{} // see noSpace
 }
@@ -53,6 +55,8 @@ func (s *store) Grant(ctx context.Context, spec driver.Spec) (driver.Lease, time
 		identity: spec.Identity,
 		fencing:  make(chan struct{}, 1),
 		slots:    newSlots(),
+		joins:    s.newBatcher(),
+		leaves:   s.newBatcher(),
 		answered: map[string]struct{}{},
 	}
 	// Making the session key takes a round trip in which the lease ages, so it

@@ -84,10 +84,12 @@ func (s *store) SetLimit(ctx context.Context, name string, from, to driver.Limit
 func (l *lease) leavePermit(ctx context.Context, e driver.Entry) error {
 	entry, dir := one(e.Key), prefixed(l.s.keys.dir(e.Name))
 	left := &pb.RangeRequest{Key: dir.from, RangeEnd: dir.to, Limit: 1, KeysOnly: true}
-	resp, err := l.s.txn(ctx,
-		[]*pb.Compare{entry.created(pb.Compare_EQUAL, int64(e.Token))},
-		[]*pb.RequestOp{entry.remove(), reading(left)},
-		[]*pb.RequestOp{reading(left)})
+	leave := &pb.TxnRequest{
+		Compare: []*pb.Compare{entry.created(pb.Compare_EQUAL, int64(e.Token))},
+		Success: []*pb.RequestOp{entry.remove(), reading(left)},
+		Failure: []*pb.RequestOp{reading(left)},
+	}
+	resp, _, err := l.leaves.txn(ctx, e.Name, leave, leave)
 	if err != nil {
 		return err
 	}

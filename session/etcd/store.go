@@ -27,13 +27,14 @@ const (
 
 // A store is a connection to a cluster.
 type store struct {
-	client  *clientv3.Client
-	kv      pb.KVClient // of the same client, for requests that are made often
-	keys    keyspace
-	timeout time.Duration // of each request
-	overdue *watchdog     // for that
-	logger  *slog.Logger
-	release func() error // of the client, where it is ours
+	client   *clientv3.Client
+	kv       pb.KVClient // of the same client, for requests that are made often
+	keys     keyspace
+	timeout  time.Duration // of each request
+	overdue  *watchdog     // for that
+	patience *watchdog     // of what waits to go with others
+	logger   *slog.Logger
+	release  func() error // of the client, where it is ours
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -55,9 +56,23 @@ func (s *store) Backend() string { return "etcd" }
 
 // Close implements driver.Store.
 func (s *store) Close() error {
+	s.mu.Lock()
 	s.cancel()
+	s.mu.Unlock()
 	s.work.Wait()
 	return s.release()
+}
+
+// start runs f in a goroutine that Close waits for. It returns false, and does
+// nothing, when Close has begun.
+func (s *store) start(f func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ctx.Err() != nil {
+		return false
+	}
+	s.work.Go(f)
+	return true
 }
 
 // warnOnce logs something about a key, once while the process lives or nearly
