@@ -56,6 +56,9 @@ func TestPagesFollowWhatHappens(t *testing.T) {
 		t.Fatal(err)
 	}
 	list.until("document.querySelectorAll('#rows .row').length === 1")
+	if !evaluate[bool](list, "[...document.getElementById('rows').children].every(e => e.matches('.row'))") {
+		t.Error("rows that changed and went have left something else among the rows")
+	}
 	if !evaluate[bool](list, "document.querySelector('#rows .row').dataset.kept === 'yes'") {
 		t.Error("a row that had not changed was sent again")
 	}
