@@ -106,8 +106,9 @@
 //     refused.
 //   - A request larger than the server's jute.maxbuffer, 1 MB unless configured, ends the
 //     connection without a word; the error says that it may be that.
-//   - The server does not remove a container that never had an entry: a crash between the
-//     making of the two may leave one, without data.
+//   - A crash between the making of a container and that of its first entry may leave the
+//     one without the other. The server removes it if znode.container.maxNeverUsedIntervalMs
+//     is set, which by default it is not.
 //   - Listing a queue costs time and bytes in proportion to its length: about 60 bytes an
 //     entry.
 package zk

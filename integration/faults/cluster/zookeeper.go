@@ -53,8 +53,9 @@ func startZooKeeper(_ context.Context, dir string, _ time.Duration) (Cluster, er
 	e, err := zkserver.StartEnsemble(zookeeperServers, zkserver.Config{
 		Dir: dir, Hosts: n.all(zookeeperServers), NoSync: true, Commands: []string{"wchs"},
 		JVM: []string{
-			// It removes empty folders soon, so that one need not wait to see that nothing stays.
-			"-Dznode.container.checkIntervalMs=500",
+			// It removes empty folders soon, so that one need not wait to see that nothing stays;
+			// also those that never had an entry, as where a client was killed in between.
+			"-Dznode.container.checkIntervalMs=500", "-Dznode.container.maxNeverUsedIntervalMs=5000",
 			// Who looks for a leader asks the others again within this, and not within a
 			// minute: by default a member may stay away so long after a partition.
 			"-Dzookeeper.fastleader.maxNotificationInterval=2000",
