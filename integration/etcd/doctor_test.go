@@ -42,8 +42,22 @@ func TestExaminationFindsMembersThatAreMissing(t *testing.T) {
 	says(t, found["members"], "3, of which 1 may be lost")
 
 	ctx := bounded(t)
-	learner, err := c.Client(0).MemberAddAsLearner(ctx, []string{"http://127.0.0.1:1"})
+	fourth, err := c.Client(0).MemberAdd(ctx, []string{"http://127.0.0.1:1"})
 	for err != nil && ctx.Err() == nil { // the members have to have known one another for some seconds
+		fourth, err = c.Client(0).MemberAdd(ctx, []string{"http://127.0.0.1:1"})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	found = examine(t, addrs(c))
+	drivertest.ExpectVerdicts(t, found, map[string]driver.Verdict{"clock": driver.Unknown, "members": driver.Warning})
+	says(t, found["members"], "4, of which 1 may be lost")
+	if _, err := c.Client(0).MemberRemove(bounded(t), fourth.Member.ID); err != nil {
+		t.Fatal(err)
+	}
+
+	learner, err := c.Client(0).MemberAddAsLearner(ctx, []string{"http://127.0.0.1:1"})
+	for err != nil && ctx.Err() == nil {
 		learner, err = c.Client(0).MemberAddAsLearner(ctx, []string{"http://127.0.0.1:1"})
 	}
 	if err != nil {

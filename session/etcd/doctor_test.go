@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	etcdembed "go.etcd.io/etcd/server/v3/embed"
 
@@ -59,6 +60,21 @@ func TestExaminationFindsThatThereIsNoSpace(t *testing.T) {
 	drivertest.ExpectVerdicts(t, found, noClock)
 	if f := found["compaction"]; !strings.Contains(f.Detail, "has been compacted") {
 		t.Errorf("after a compaction it says %+v", f)
+	}
+}
+
+func TestExaminationFindsCorruptionAndOpenDoors(t *testing.T) {
+	s := start(t, embed.Config{})
+	found := examine(t, strings.Replace(s.Endpoint(), "127.0.0.1", "0.0.0.0", 1)) // which is this machine, and no loopback address
+	drivertest.ExpectVerdicts(t, found, map[string]driver.Verdict{"clock": driver.Unknown, "authentication": driver.Warning})
+
+	alarm := &pb.AlarmRequest{Action: pb.AlarmRequest_ACTIVATE, Alarm: pb.AlarmType_CORRUPT}
+	if _, err := pb.NewMaintenanceClient(raw(t, s, "", "").ActiveConnection()).Alarm(t.Context(), alarm); err != nil {
+		t.Fatal(err)
+	}
+	found = examine(t, s.Endpoint())
+	if f := found["alarms"]; f.Verdict != driver.Failure || !strings.Contains(f.Detail, "CORRUPT") || !strings.Contains(f.Advice, "replace") {
+		t.Errorf("it says %+v", f)
 	}
 }
 

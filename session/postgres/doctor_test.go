@@ -1,8 +1,11 @@
 package postgres_test
 
 import (
+	"context"
 	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/fairlead-go/fairlead/internal/pgserver"
 	"github.com/fairlead-go/fairlead/session/driver"
@@ -52,6 +55,48 @@ func TestExaminationOfAHealthyServerFindsNothingWrong(t *testing.T) {
 	drivertest.ExpectVerdicts(t, found, map[string]driver.Verdict{"standbys": driver.Warning})
 	if f := found["standbys"]; !strings.Contains(f.Advice, "synchronous_standby_names") {
 		t.Errorf("with an asynchronous standby it says %+v", f)
+	}
+}
+
+func TestExaminationFindsSettingsThatEndanger(t *testing.T) {
+	t.Parallel()
+	s, err := pgserver.Start(pgserver.Config{}) // with fsync
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	url := s.AdminURL("postgres")
+	drivertest.ExpectVerdicts(t, examine(t, url), nil) // and there is a schema
+	admin, err := pgx.Connect(bounded(t), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = admin.Close(context.Background()) })
+	set := func(name, value string) {
+		t.Helper()
+		for _, sql := range []string{"ALTER SYSTEM SET " + name + " = " + value, "SELECT pg_reload_conf()"} {
+			if _, err := admin.Exec(bounded(t), sql); err != nil {
+				t.Fatalf("%s: %v", sql, err)
+			}
+		}
+		for now := ""; now != value; { // new sessions have it once the server has taken it in
+			if err := admin.QueryRow(bounded(t), "SELECT current_setting($1)", name).Scan(&now); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	set("full_page_writes", "off")
+	found := examine(t, url)
+	drivertest.ExpectVerdicts(t, found, map[string]driver.Verdict{"durability": driver.Warning})
+	if f := found["durability"]; !strings.Contains(f.Detail, "full_page_writes") {
+		t.Errorf("it says %+v", f)
+	}
+	set("full_page_writes", "on")
+	set("synchronous_standby_names", "nobody") // who commits waits for it from now on
+	found = examine(t, url)
+	drivertest.ExpectVerdicts(t, found, map[string]driver.Verdict{"standbys": driver.Warning})
+	if f := found["standbys"]; !strings.Contains(f.Advice, "bring the standby back") {
+		t.Errorf("it says %+v", f)
 	}
 }
 

@@ -1,6 +1,7 @@
 package redis_test
 
 import (
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -55,6 +56,30 @@ func TestExaminationFindsWhatTheServerForgets(t *testing.T) {
 	drivertest.ExpectVerdicts(t, found, map[string]driver.Verdict{"persistence": driver.Warning})
 	if f := found["persistence"]; !strings.Contains(f.Advice, "appendonly yes") {
 		t.Errorf("it says %+v", f)
+	}
+}
+
+func TestExaminationFindsThatTheServerCannotSave(t *testing.T) {
+	t.Parallel()
+	s := start(t, durable)
+	if err := os.RemoveAll(s.Dir()); err != nil { // what it has open it goes on with
+		t.Fatal(err)
+	}
+	do(t, s, "BGSAVE")
+	for status := ""; status != "err"; {
+		info, err := s.Info(bounded(t), "persistence")
+		if err != nil {
+			t.Fatal(err)
+		}
+		status = info["rdb_last_bgsave_status"]
+	}
+	found := examine(t, serverURL(s, ""))
+	drivertest.ExpectVerdicts(t, found, map[string]driver.Verdict{"persistence": driver.Warning})
+	if f := found["persistence"]; !strings.Contains(f.Detail, "snapshot err") || !strings.Contains(f.Advice, "log") {
+		t.Errorf("it says %+v", f)
+	}
+	if f := redis.Persistence("aof_enabled:1\r\naof_last_write_status:err\r\nrdb_last_bgsave_status:ok\r\n"); f.Verdict != driver.Failure || !strings.Contains(f.Advice, "full disk") {
+		t.Errorf("of one that cannot append it says %+v", f)
 	}
 }
 

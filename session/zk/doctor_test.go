@@ -97,6 +97,16 @@ func TestExaminationNamesAServerThatDoesNotAnswer(t *testing.T) {
 	}
 }
 
+func TestExaminationFindsOpenDoors(t *testing.T) {
+	t.Parallel()
+	anywhere := strings.Replace(server.Addr(), "127.0.0.1", "0.0.0.0", 1) // which is this machine, and no loopback address
+	found := examine(t, "zk://"+anywhere+prefix(t))
+	drivertest.ExpectVerdicts(t, found, map[string]driver.Verdict{"access": driver.Warning})
+	if f := found["access"]; !strings.Contains(f.Advice, "acl=creator") {
+		t.Errorf("it says %+v", f)
+	}
+}
+
 func TestExaminationFindsThatAUserMayNotMakeNodes(t *testing.T) {
 	t.Parallel()
 	root := prefix(t)
