@@ -100,6 +100,14 @@ func TestExaminationFindsSettingsThatEndanger(t *testing.T) {
 	}
 }
 
+func TestVersionsThatAreSupported(t *testing.T) {
+	for number, want := range map[int]driver.Verdict{12_00_22: driver.Failure, 13_00_00: driver.Fine, 18_00_01: driver.Fine} {
+		if f := postgres.Versioned(number); f.Verdict != want || (f.Advice != "") != (want == driver.Failure) {
+			t.Errorf("%d: %+v, want %s", number, f, want)
+		}
+	}
+}
+
 func TestExaminationByAUserWithTheLeastRights(t *testing.T) {
 	t.Parallel()
 	url := with(t, executor(t, "examined"), "namespace", "examined", "migrate", "never")

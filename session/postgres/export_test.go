@@ -30,3 +30,6 @@ func Lanes(st driver.Store) int { return len(st.(*store).lanes) }
 func FirstLayout(ns string) string {
 	return in(ns, `CREATE SCHEMA "fairlead"; SET search_path = "fairlead", pg_catalog;`+upgrades[0]+grants)
 }
+
+// Versioned is the finding about a server with that number.
+func Versioned(number int) driver.Finding { return facts{number: number}.versioned() }

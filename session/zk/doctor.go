@@ -40,7 +40,7 @@ var (
 // A visit is what each server says of itself.
 type visit struct {
 	versions, modes []string
-	leaders         int
+	leaders         int // of ensembles; a server alone is one
 	silent          []string
 	err             error // why one of them is
 }
@@ -65,7 +65,7 @@ func (s *store) visit(ctx context.Context) (v visit) {
 			v.versions = append(v.versions, version)
 		}
 		v.modes = append(v.modes, addr+" is "+mode)
-		if mode == "leader" {
+		if mode == "leader" || mode == "standalone" {
 			v.leaders++
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/fairlead-go/fairlead/session"
 	"github.com/fairlead-go/fairlead/session/driver"
 	"github.com/fairlead-go/fairlead/session/drivertest"
+	"github.com/fairlead-go/fairlead/session/zk"
 )
 
 // examine opens a store and examines it.
@@ -94,6 +95,28 @@ func TestExaminationNamesAServerThatDoesNotAnswer(t *testing.T) {
 	drivertest.ExpectVerdicts(t, found, map[string]driver.Verdict{"ensemble": driver.Warning})
 	if f := found["ensemble"]; !strings.Contains(f.Detail, dead) {
 		t.Errorf("it says %+v", f)
+	}
+}
+
+func TestExaminationFindsServersThatDoNotBelongTogether(t *testing.T) {
+	t.Parallel()
+	another, err := zkserver.Start(zkserver.Config{NoSync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(another.Close)
+	found := examine(t, "zk://"+team+"@"+server.Addr()+","+another.Addr()+prefix(t)+"?acl=creator")
+	drivertest.ExpectVerdicts(t, found, map[string]driver.Verdict{"ensemble": driver.Failure})
+	if f := found["ensemble"]; !strings.Contains(f.Advice, "more than one ensemble") {
+		t.Errorf("it says %+v", f)
+	}
+}
+
+func TestVersionsThatAreSupported(t *testing.T) {
+	for version, want := range map[string]driver.Verdict{"3.4.14": driver.Failure, "3.5.0": driver.Fine, "3.10.1": driver.Fine, "4.0.0": driver.Fine, "": driver.Failure} {
+		if f := zk.Versioned(version); f.Verdict != want || (f.Advice != "") != (want == driver.Failure) {
+			t.Errorf("%q: %+v, want %s", version, f, want)
+		}
 	}
 }
 

@@ -16,3 +16,6 @@ func WatchesOwn(l driver.Lease, e driver.Entry) bool {
 	c, ok := z.claims[e.ID]
 	return ok && c.own != nil
 }
+
+// Versioned is the finding about a server of that version.
+func Versioned(version string) driver.Finding { return visit{versions: []string{version}}.version() }
