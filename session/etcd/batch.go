@@ -80,6 +80,17 @@ type member struct {
 	err   error
 }
 
+// An unsent is the error of a transaction whose caller gave up before it was sent: it
+// has had no effect, and will have none.
+type unsent struct{ error }
+
+func (e unsent) Unwrap() error { return e.error }
+
+func isUnsent(err error) bool {
+	_, ok := errors.AsType[unsent](err)
+	return ok
+}
+
 // errAlone is the outcome of a transaction whose batch was rejected.
 var errAlone = errors.New("the batch was rejected")
 
@@ -90,7 +101,7 @@ func (s *store) newBatcher() *batcher {
 // txn makes a transaction that concerns one queue, together with others if there are
 // many. When its answer is overdue, again is sent beside it, or, where that is nil,
 // it is given up. first tells that req itself was answered. The outcome is unknown
-// when it fails, as with store.commit.
+// when it fails, as with store.commit, unless the error is an unsent.
 func (b *batcher) txn(ctx context.Context, queue string, req, again *pb.TxnRequest) (resp *pb.TxnResponse, first bool, err error) {
 	turn, m := b.enter(queue, req, again)
 	if m == nil {
@@ -100,7 +111,9 @@ func (b *batcher) txn(ctx context.Context, queue string, req, again *pb.TxnReque
 	select {
 	case <-m.done:
 	case <-ctx.Done():
-		b.forget(m)
+		if b.forget(m) {
+			return nil, false, unsent{ctx.Err()}
+		}
 		return nil, false, ctx.Err()
 	}
 	if m.err == errAlone {
@@ -151,13 +164,16 @@ func (b *batcher) hurry() {
 	b.send()
 }
 
-// forget keeps a transaction that still waits from being sent.
-func (b *batcher) forget(m *member) {
+// forget keeps a transaction that still waits from being sent. It returns false where
+// that has been done.
+func (b *batcher) forget(m *member) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.waiting[m.queue] == m {
+	waits := b.waiting[m.queue] == m
+	if waits {
 		delete(b.waiting, m.queue)
 	}
+	return waits
 }
 
 // send sends all that wait. b.mu is held.

@@ -100,6 +100,13 @@ func (b *barrier) count() int {
 	return len(b.sent)
 }
 
+// last is the request that was sent last.
+func (b *barrier) last() *pb.TxnRequest {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.sent[len(b.sent)-1]
+}
+
 // await waits until so many requests were sent.
 func (b *barrier) await(t *testing.T, n int) {
 	t.Helper()
@@ -262,37 +269,104 @@ func TestJoinsAndLeavesOfDifferentQueuesGoTogether(t *testing.T) {
 	}
 }
 
-// Who gives up while it waits for others has nothing sent.
-func TestOneThatGaveUpIsNotSentWithOthers(t *testing.T) {
+// waiting makes a call while another is under way, gives it up when it waits for that,
+// and returns its error. The other goes on when the function that is returned is called.
+func waiting(t *testing.T, p *party, b *barrier, first func(), call func(context.Context) error) (resume func(), err error) {
+	t.Helper()
+	etcd.SetLanes(p.Lease, 1)
+	etcd.SetPatience(p.Lease, time.Hour)
+	open, before := b.stop(t, anything), b.count()
+	var work sync.WaitGroup
+	work.Go(first)
+	b.await(t, before+1)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- call(ctx) }()
+	eventually(t, func() error {
+		if n := etcd.Waiting(p.Lease); n != 1 {
+			return fmt.Errorf("%d wait, want 1", n)
+		}
+		return nil
+	})
+	cancel()
+	err = <-ended
+	if n := b.count(); n != before+1 {
+		t.Errorf("%d requests were sent, want that of the first alone", n-before)
+	}
+	return func() { open(); work.Wait() }, err
+}
+
+// Who gives up while it waits for others has nothing sent, and nobody has to ask what
+// became of it.
+func TestJoinThatWasGivenUpBeforeItWasSentIsSettled(t *testing.T) {
 	var b barrier
 	p := enter(t, nil, b.option())
-	calls, _, errs := joining(p, claims("a", "b"))
-	gaveUp := make(chan struct{})
-	together(t, p, &b, func() {
-		p.join("first")
-	}, append(calls, func() {
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		time.AfterFunc(100*time.Millisecond, cancel) // most likely when it waits
-		if _, err := p.Join(ctx, claim("given-up")); !errors.Is(err, context.Canceled) {
-			t.Errorf("Join returned %v, want that its context has ended", err)
-		}
-		close(gaveUp)
-		p.join("c")
-	}, func() {
-		<-gaveUp
-		p.join("d")
-	})...)
-	if err := errors.Join(errs...); err != nil {
-		t.Error(err)
+	c := claim("given-up")
+	resume, err := waiting(t, p, &b, func() { p.join("first") }, func(ctx context.Context) error {
+		_, err := p.Join(ctx, c)
+		return err
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("Join returned %v, want that its context has ended", err)
 	}
-	if got := b.sizes(); !slices.Equal(got, []int{4}) {
-		t.Fatalf("batches of %v, want one of 4", got)
+	before := b.count()
+	done, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := p.Resolve(done, c); !errors.Is(err, driver.ErrEntryGone) {
+		t.Errorf("Resolve returned %v, want ErrEntryGone", err)
 	}
-	for _, op := range b.batches()[0] {
-		if strings.Contains(touched(op), "given-up") {
-			t.Error("what was given up was sent")
-		}
+	if n := b.count() - before; n > 0 {
+		t.Errorf("it took %d requests to find that out", n)
+	}
+	resume()
+	if q := p.queue("given-up"); len(q) > 0 {
+		t.Errorf("the queue is %v, want it empty", q)
+	}
+	v, err := p.Join(t.Context(), claim("given-up"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.leave(v.Me)
+}
+
+// Such a claim may be joined after all: then its outcome is as unknown as any.
+func TestClaimThatWasGivenUpMayBeJoined(t *testing.T) {
+	var b barrier
+	p := enter(t, nil, b.option())
+	c := claim("given-up")
+	resume, _ := waiting(t, p, &b, func() { p.join("first") }, func(ctx context.Context) error {
+		_, err := p.Join(ctx, c)
+		return err
+	})
+	resume()
+	b.lose(anything)
+	if _, err := p.Join(t.Context(), c); err == nil {
+		t.Fatal("its answer was to be lost")
+	}
+	b.lose(nil)
+	if v, err := p.Resolve(t.Context(), c); err != nil || v.Me.ID != c.ID {
+		t.Errorf("Resolve returned %+v, %v, want the entry", v, err)
+	}
+}
+
+// A leave that was never sent leaves no doubt about the key: the next one is sent without
+// a guard again, and the slot can be used.
+func TestLeaveThatWasGivenUpBeforeItWasSentLeavesNoDoubt(t *testing.T) {
+	var b barrier
+	p := enter(t, nil, b.option())
+	other, e := p.join("other").Me, p.join("given-up").Me
+	resume, err := waiting(t, p, &b, func() { p.leave(other) }, func(ctx context.Context) error { return p.Leave(ctx, e) })
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("Leave returned %v, want that its context has ended", err)
+	}
+	resume()
+	p.leave(e)
+	if last := b.last(); len(last.Compare) > 0 {
+		t.Errorf("it was sent as if another deletion were under way: %v", last)
+	}
+	if q := p.queue("given-up"); len(q) > 0 {
+		t.Errorf("the queue is %v, want it empty", q)
 	}
 }
 

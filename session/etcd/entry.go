@@ -153,8 +153,8 @@ func (l *lease) Leave(ctx context.Context, e driver.Entry) (err error) {
 		// the slot.
 		var first bool
 		_, first, err = l.leaves.txn(ctx, e.Name, &pb.TxnRequest{Success: guarded.Success}, guarded)
-		if first {
-			l.slots.deleted(e.ID)
+		if first || isUnsent(err) {
+			l.slots.deleted(e.ID) // nothing is under way
 		}
 	default:
 		_, _, err = l.leaves.txn(ctx, e.Name, guarded, guarded)

@@ -105,9 +105,12 @@ func (l *lease) placed(c driver.Claim) emplacement {
 func (l *lease) join(ctx context.Context, c driver.Claim, e emplacement) (driver.View, error) {
 	op := "join queue " + quoted(c.Name)
 	a := l.assume(c)
-	for {
+	for sent := false; ; sent = true {
 		a.epoch = l.epoch.Load()
 		resp, err := l.joinTxn(ctx, c, e, a)
+		if isUnsent(err) && !sent {
+			l.slots.unsent(c.ID)
+		}
 		if err != nil {
 			l.noteNoSpace(c, err)
 			return driver.View{}, l.s.failed(ctx, op, err)
@@ -240,6 +243,10 @@ func (l *lease) Resolve(ctx context.Context, c driver.Claim) (driver.View, error
 	if err := checkClaim(c); err != nil {
 		return driver.View{}, gone
 	}
+	if l.slots.wasUnsent(c.ID) {
+		l.slots.free(c.Name, c.ID)
+		return driver.View{}, gone
+	}
 	e := l.placed(c)
 	resp, err := l.fence(ctx, op, clientv3.OpGet(e.key, clientv3.WithKeysOnly()))
 	switch {
@@ -270,6 +277,10 @@ func (l *lease) Withdraw(ctx context.Context, c driver.Claim) error {
 	op := "withdraw the claim on " + quoted(c.Name)
 	if err := checkClaim(c); err != nil {
 		return nil // never asked for
+	}
+	if l.slots.wasUnsent(c.ID) {
+		l.slots.free(c.Name, c.ID)
+		return nil
 	}
 	e := l.placed(c)
 	_, err := l.fence(ctx, op, clientv3.OpDelete(e.key))

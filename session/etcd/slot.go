@@ -33,6 +33,7 @@ type tenant struct {
 	limited bool   // the queue has a limit
 	token   uint64 // of its entry, once that is known to have been made
 	doubt   bool   // a request to delete the key, whatever is there, may be under way
+	unsent  bool   // the entry was never asked for
 }
 
 func newSlots() *slots { return &slots{used: map[string]map[int]string{}, of: map[string]tenant{}} }
@@ -43,6 +44,8 @@ func (s *slots) take(name, id string, keyed, limited bool) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if t, ok := s.of[id]; ok {
+		t.unsent = false
+		s.of[id] = t
 		return t.slot
 	}
 	slot := noSlot
@@ -108,7 +111,7 @@ func (s *slots) claim(id string, token uint64) bool {
 	return true
 }
 
-// deleted records that the request that was claimed was answered.
+// deleted records that the request that was claimed was answered, or never sent.
 func (s *slots) deleted(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -116,6 +119,23 @@ func (s *slots) deleted(id string) {
 		t.doubt = false
 		s.of[id] = t
 	}
+}
+
+// unsent records that no request to make the claim's entry was ever sent.
+func (s *slots) unsent(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t, ok := s.of[id]; ok {
+		t.unsent = true
+		s.of[id] = t
+	}
+}
+
+// wasUnsent tells whether that was recorded.
+func (s *slots) wasUnsent(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.of[id].unsent
 }
 
 // find returns the slot of a claim, or noSlot.
