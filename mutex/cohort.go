@@ -81,6 +81,10 @@ func (c *cohort) volunteer() bool {
 // await blocks until somebody passes the lock on, or until the caller leads, which it
 // does at once if nobody else does: then the grant is nil. It ends with wait's error.
 func (c *cohort) await(wait, holding context.Context, waits func(trace.SpanContext)) (*session.Grant, error) {
+	holder, led := c.holder()
+	if led {
+		waits(holder) // while nobody counts on this one: it calls others' code, which may panic
+	}
 	c.mu.Lock()
 	if !c.led {
 		c.led = true
@@ -88,13 +92,9 @@ func (c *cohort) await(wait, holding context.Context, waits func(trace.SpanConte
 		return nil, nil
 	}
 	w := &waiter{holding: holding, word: make(chan *session.Grant, 1)}
-	place, holder := c.line.PushBack(w), trace.SpanContext{}
-	if c.grant != nil {
-		holder = trace.SpanContextFromContext(c.grant.Context())
-	}
+	place := c.line.PushBack(w)
 	c.mu.Unlock()
 
-	waits(holder)
 	select {
 	case g := <-w.word:
 		return g, nil
@@ -108,6 +108,16 @@ func (c *cohort) await(wait, holding context.Context, waits func(trace.SpanConte
 	}
 	c.mu.Unlock()
 	return <-w.word, nil // no later than without the option: passing on asks nobody
+}
+
+// holder returns the trace of who holds, if anybody does, and whether anybody leads.
+func (c *cohort) holder() (holder trace.SpanContext, led bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.grant != nil {
+		holder = trace.SpanContextFromContext(c.grant.Context())
+	}
+	return holder, c.led
 }
 
 // succeed takes the first from the line, for the one who has the lead to give it on; with
@@ -175,11 +185,12 @@ func (c *cohort) release(g *session.Grant) {
 	if w == nil {
 		return
 	}
+	var word *session.Grant
+	defer func() { w.word <- word }() // also after a panic, of a tracer say
 	next, err := g.Pass(w.holding)
 	if err != nil { // the lease ended, or a function still runs under the grant
-		w.word <- nil
 		return
 	}
 	c.hold(next, passes+1)
-	w.word <- next
+	word = next
 }

@@ -105,8 +105,9 @@ func GrantFrom(ctx context.Context) (*Grant, bool) {
 func (g *Grant) Context() context.Context { return g.ctx }
 
 // Token is the fencing token: it is larger than that of every earlier grant of
-// this name, but for those that Pass has ended, as a mutex with LocalHandoff does. Send it along with each write to what the lock protects, and let
-// the receiver refuse a smaller one than it has seen.
+// this name. Send it along with each write to what the lock protects, and let
+// the receiver refuse a smaller one than it has seen. Grants that were passed on, as by
+// a mutex with LocalHandoff, have one together.
 func (g *Grant) Token() uint64 { return g.p.view.Me.Token }
 
 // Name is what was acquired.

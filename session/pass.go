@@ -22,11 +22,16 @@ func (g *Grant) Pass(ctx context.Context) (*Grant, error) {
 	if err := g.passOn(); err != nil {
 		return nil, g.fail(verb, err)
 	}
+	var next *Grant
 	defer g.report()
 	defer g.giveBack()
-	next, err := g.p.grantAs(ctx, g.mode)
-	if err != nil {
-		g.p.depart()
+	defer func() {
+		if next == nil { // also after a panic, of a tracer say
+			g.p.depart()
+		}
+	}()
+	var err error
+	if next, err = g.p.grantAs(ctx, g.mode); err != nil {
 		return nil, g.fail(verb, err)
 	}
 	return next, nil
