@@ -2,8 +2,9 @@ package drivertest
 
 import (
 	"context"
-	"time"
+	"log/slog"
 
+	"github.com/fairlead-go/fairlead/session"
 	"github.com/fairlead-go/fairlead/session/driver"
 )
 
@@ -15,7 +16,7 @@ func Examine(tb TB, st driver.Store) map[string]driver.Finding {
 	if !ok {
 		tb.Fatalf("a store of the kind %s cannot be examined", st.Backend())
 	}
-	ctx, cancel := context.WithTimeout(tb.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(tb.Context(), patience)
 	defer cancel()
 	found := map[string]driver.Finding{}
 	for f := range d.Examine(ctx) {
@@ -40,6 +41,23 @@ func Examine(tb TB, st driver.Store) map[string]driver.Finding {
 		tb.Fatalf("the examination has not ended in time, or found nothing: %v", found)
 	}
 	return found
+}
+
+// ExamineAt is Examine for the store of a URL.
+func ExamineAt(tb TB, rawURL string) map[string]driver.Finding {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), patience)
+	defer cancel()
+	st, _, err := session.Connect(ctx, rawURL, &session.Options{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		tb.Fatalf("%v", err)
+	}
+	defer func() {
+		if err := st.Close(); err != nil {
+			tb.Errorf("%v", err)
+		}
+	}()
+	return Examine(tb, st)
 }
 
 // ExpectVerdicts compares findings with the verdicts expected of some checks; all others

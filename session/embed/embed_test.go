@@ -20,9 +20,12 @@ import (
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
+	"github.com/fairlead-go/fairlead/mutex"
 	"github.com/fairlead-go/fairlead/session"
 	"github.com/fairlead-go/fairlead/session/driver"
+	"github.com/fairlead-go/fairlead/session/drivertest"
 	"github.com/fairlead-go/fairlead/session/embed"
+	"github.com/fairlead-go/fairlead/watch"
 )
 
 // patience is how long tests wait for what has to happen.
@@ -168,6 +171,29 @@ func TestSessionsOnOneDirectoryShareAServer(t *testing.T) {
 	}
 	if err := again.Close(ctx); err != nil {
 		t.Error(err)
+	}
+}
+
+// What etcd's store tells is told here as well.
+func TestStoreHidesNothingOfEtcds(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	s, err := session.Open(ctx, "embed://"+t.TempDir(), &session.Options{TTL: 10 * time.Second, Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close(ctx)
+	g, err := mutex.New(s, "x").Lock(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Release(ctx)
+	q, err := watch.Inspect(ctx, s, "x")
+	if err != nil || len(q.Holders) != 1 || q.Holders[0].TTLLeft <= 0 || q.Holders[0].TTLLeft > 10*time.Second {
+		t.Errorf("Inspect returned %+v, %v: how long the lease has left is not told", q, err)
+	}
+	if found := drivertest.Examine(t, s.Store()); found["members"].Verdict != driver.Fine {
+		t.Errorf("the examination found %v", found)
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"net/url"
 	"path/filepath"
 	"runtime"
@@ -36,7 +35,7 @@ func Open(ctx context.Context, u *url.URL, opts *session.Options) (driver.Store,
 		srv.release()
 		return nil, err
 	}
-	return &store{Store: st, release: sync.OnceFunc(srv.release)}, nil
+	return &store{etcdStore: st.(etcdStore), release: sync.OnceFunc(srv.release)}, nil
 }
 
 func parseURL(u *url.URL) (Config, error) {
@@ -77,16 +76,23 @@ func parseURL(u *url.URL) (Config, error) {
 	return cfg, nil
 }
 
+// An etcdStore is what etcd's store is. Who wraps it must hide nothing of that.
+type etcdStore interface {
+	driver.Store
+	driver.Remainer
+	driver.Doctor
+}
+
 // A store is a connection that keeps the server running.
 type store struct {
-	driver.Store
+	etcdStore
 	release func()
 }
 
 // Close implements driver.Store.
 func (s *store) Close() error {
 	defer s.release()
-	return s.Store.Close()
+	return s.etcdStore.Close()
 }
 
 // A shared server is used by all sessions of this process on its directory.
@@ -133,9 +139,4 @@ func (s *shared) release() {
 		delete(servers, s.cfg.Dir)
 		s.Close()
 	}
-}
-
-// Examine implements driver.Doctor.
-func (s *store) Examine(ctx context.Context) iter.Seq[driver.Finding] {
-	return s.Store.(driver.Doctor).Examine(ctx) // etcd's is one
 }

@@ -15,24 +15,12 @@ import (
 	"github.com/fairlead-go/fairlead/session/etcd"
 )
 
-// examine opens a store and examines it.
-func examine(t *testing.T, rawURL string) map[string]driver.Finding {
-	t.Helper()
-	st := connect(t, rawURL, nil, nil)
-	t.Cleanup(func() {
-		if err := st.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return drivertest.Examine(t, st)
-}
-
 // noClock is what no examination of etcd sees.
 var noClock = map[string]driver.Verdict{"clock": driver.Unknown}
 
 func TestExaminationOfAHealthyServerFindsNothingWrong(t *testing.T) {
 	s := start(t, embed.Config{})
-	found := examine(t, s.Endpoint())
+	found := drivertest.ExamineAt(t, s.Endpoint())
 	drivertest.ExpectVerdicts(t, found, noClock)
 	for check, says := range map[string]string{
 		"version": "etcd 3.", "leader": "member ", "members": "1, of which 0", "alarms": "none", "space": "quota of 2048.0",
@@ -50,13 +38,13 @@ func TestExaminationOfAHealthyServerFindsNothingWrong(t *testing.T) {
 func TestExaminationFindsThatThereIsNoSpace(t *testing.T) {
 	s := start(t, embed.Config{Adjust: func(c *etcdembed.Config) { c.QuotaBackendBytes = 4 << 20 }})
 	exhaust(t, raw(t, s, "", ""))
-	found := examine(t, s.Endpoint())
+	found := drivertest.ExamineAt(t, s.Endpoint())
 	drivertest.ExpectVerdicts(t, found, map[string]driver.Verdict{"clock": driver.Unknown, "alarms": driver.Failure, "space": driver.Warning})
 	if f := found["alarms"]; !strings.Contains(f.Detail, "NOSPACE") || !strings.Contains(f.Advice, "disarm") {
 		t.Errorf("it says %+v", f)
 	}
 	relieve(t, raw(t, s, "", ""))
-	found = examine(t, s.Endpoint())
+	found = drivertest.ExamineAt(t, s.Endpoint())
 	drivertest.ExpectVerdicts(t, found, noClock)
 	if f := found["compaction"]; !strings.Contains(f.Detail, "has been compacted") {
 		t.Errorf("after a compaction it says %+v", f)
@@ -65,14 +53,14 @@ func TestExaminationFindsThatThereIsNoSpace(t *testing.T) {
 
 func TestExaminationFindsCorruptionAndOpenDoors(t *testing.T) {
 	s := start(t, embed.Config{})
-	found := examine(t, strings.Replace(s.Endpoint(), "127.0.0.1", "0.0.0.0", 1)) // which is this machine, and no loopback address
+	found := drivertest.ExamineAt(t, strings.Replace(s.Endpoint(), "127.0.0.1", "0.0.0.0", 1)) // which is this machine, and no loopback address
 	drivertest.ExpectVerdicts(t, found, map[string]driver.Verdict{"clock": driver.Unknown, "authentication": driver.Warning})
 
 	alarm := &pb.AlarmRequest{Action: pb.AlarmRequest_ACTIVATE, Alarm: pb.AlarmType_CORRUPT}
 	if _, err := pb.NewMaintenanceClient(raw(t, s, "", "").ActiveConnection()).Alarm(t.Context(), alarm); err != nil {
 		t.Fatal(err)
 	}
-	found = examine(t, s.Endpoint())
+	found = drivertest.ExamineAt(t, s.Endpoint())
 	if f := found["alarms"]; f.Verdict != driver.Failure || !strings.Contains(f.Detail, "CORRUPT") || !strings.Contains(f.Advice, "replace") {
 		t.Errorf("it says %+v", f)
 	}
@@ -109,7 +97,7 @@ func TestExaminationFindsThatNobodyCompacts(t *testing.T) {
 func TestExaminationByAUserWithTheLeastRights(t *testing.T) {
 	s := start(t, embed.Config{Adjust: func(c *etcdembed.Config) { c.BcryptCost = 4 }})
 	protect(t, raw(t, s, "", ""), "/team")
-	found := examine(t, "etcd://team:team-secret@"+s.Addr()+"/team")
+	found := drivertest.ExamineAt(t, "etcd://team:team-secret@"+s.Addr()+"/team")
 	drivertest.ExpectVerdicts(t, found, noClock)
 	if f := found["authentication"]; f.Detail != "on" {
 		t.Errorf("it says %+v", f)
@@ -125,7 +113,7 @@ func TestExaminationNamesAMemberThatDoesNotAnswer(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	found := examine(t, "etcd://"+server.Addr()+","+dead)
+	found := drivertest.ExamineAt(t, "etcd://"+server.Addr()+","+dead)
 	drivertest.ExpectVerdicts(t, found, map[string]driver.Verdict{"clock": driver.Unknown, "version": driver.Warning})
 	if f := found["version"]; !strings.Contains(f.Detail, dead) {
 		t.Errorf("it says %+v", f)

@@ -13,18 +13,6 @@ import (
 	"github.com/fairlead-go/fairlead/session/postgres"
 )
 
-// examine opens a store and examines it.
-func examine(t *testing.T, rawURL string) map[string]driver.Finding {
-	t.Helper()
-	st := connect(t, rawURL, nil, nil)
-	t.Cleanup(func() {
-		if err := st.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return drivertest.Examine(t, st)
-}
-
 // unsynced is what the common server, which spares the disk, is warned of.
 var unsynced = map[string]driver.Verdict{"durability": driver.Warning}
 
@@ -35,7 +23,7 @@ func TestExaminationOfAHealthyServerFindsNothingWrong(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Close)
-	found := examine(t, s.AdminURL("postgres"))
+	found := drivertest.ExamineAt(t, s.AdminURL("postgres"))
 	drivertest.ExpectVerdicts(t, found, nil)
 	for check, says := range map[string]string{
 		"version": "PostgreSQL ", "clock": "agree", "schema": "layout 2", "rights": "all functions", "durability": "on disk",
@@ -51,7 +39,7 @@ func TestExaminationOfAHealthyServerFindsNothingWrong(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(replica.Close)
-	found = examine(t, s.AdminURL("postgres"))
+	found = drivertest.ExamineAt(t, s.AdminURL("postgres"))
 	drivertest.ExpectVerdicts(t, found, map[string]driver.Verdict{"standbys": driver.Warning})
 	if f := found["standbys"]; !strings.Contains(f.Advice, "synchronous_standby_names") {
 		t.Errorf("with an asynchronous standby it says %+v", f)
@@ -66,7 +54,7 @@ func TestExaminationFindsSettingsThatEndanger(t *testing.T) {
 	}
 	t.Cleanup(s.Close)
 	url := s.AdminURL("postgres")
-	drivertest.ExpectVerdicts(t, examine(t, url), nil) // and there is a schema
+	drivertest.ExpectVerdicts(t, drivertest.ExamineAt(t, url), nil) // and there is a schema
 	admin, err := pgx.Connect(bounded(t), url)
 	if err != nil {
 		t.Fatal(err)
@@ -86,14 +74,14 @@ func TestExaminationFindsSettingsThatEndanger(t *testing.T) {
 		}
 	}
 	set("full_page_writes", "off")
-	found := examine(t, url)
+	found := drivertest.ExamineAt(t, url)
 	drivertest.ExpectVerdicts(t, found, map[string]driver.Verdict{"durability": driver.Warning})
 	if f := found["durability"]; !strings.Contains(f.Detail, "full_page_writes") {
 		t.Errorf("it says %+v", f)
 	}
 	set("full_page_writes", "on")
 	set("synchronous_standby_names", "nobody") // who commits waits for it from now on
-	found = examine(t, url)
+	found = drivertest.ExamineAt(t, url)
 	drivertest.ExpectVerdicts(t, found, map[string]driver.Verdict{"standbys": driver.Warning})
 	if f := found["standbys"]; !strings.Contains(f.Advice, "bring the standby back") {
 		t.Errorf("it says %+v", f)
@@ -111,10 +99,10 @@ func TestVersionsThatAreSupported(t *testing.T) {
 func TestExaminationByAUserWithTheLeastRights(t *testing.T) {
 	t.Parallel()
 	url := with(t, executor(t, "examined"), "namespace", "examined", "migrate", "never")
-	drivertest.ExpectVerdicts(t, examine(t, url), unsynced)
+	drivertest.ExpectVerdicts(t, drivertest.ExamineAt(t, url), unsynced)
 	// As after an update by the owner, who has not granted what is new.
 	execute(t, "REVOKE EXECUTE ON FUNCTION examined.queue_break FROM examined")
-	found := examine(t, url)
+	found := drivertest.ExamineAt(t, url)
 	drivertest.ExpectVerdicts(t, found, map[string]driver.Verdict{"durability": driver.Warning, "rights": driver.Failure})
 	if f := found["rights"]; !strings.Contains(f.Detail, "queue_break") || !strings.Contains(f.Advice, "GRANT EXECUTE") {
 		t.Errorf("it says %+v", f)
@@ -129,7 +117,7 @@ func TestExaminationTellsOfALaterLayout(t *testing.T) {
 		t.Fatal(err)
 	}
 	execute(t, "UPDATE later.version SET layout = 7, needs = 1")
-	found := examine(t, namespace(t, "later"))
+	found := drivertest.ExamineAt(t, namespace(t, "later"))
 	drivertest.ExpectVerdicts(t, found, unsynced)
 	if f := found["schema"]; !strings.Contains(f.Detail, "layout 7") {
 		t.Errorf("it says %+v", f)
@@ -148,7 +136,7 @@ func TestExaminationSeesAPooler(t *testing.T) {
 		sessions:                         "one is in between, which shares sessions",
 		transactions:                     "look every 200ms",
 	} {
-		found := examine(t, url)
+		found := drivertest.ExamineAt(t, url)
 		drivertest.ExpectVerdicts(t, found, unsynced)
 		if f := found["pooler"]; !strings.Contains(f.Detail, says) {
 			t.Errorf("%+v does not say %q", f, says)

@@ -15,23 +15,11 @@ import (
 // durable is a server that keeps what it is given.
 var durable = redisserver.Config{Settings: map[string]string{"appendonly": "yes"}}
 
-// examine opens a store and examines it.
-func examine(t *testing.T, rawURL string) map[string]driver.Finding {
-	t.Helper()
-	st := connect(t, rawURL, nil, nil)
-	t.Cleanup(func() {
-		if err := st.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return drivertest.Examine(t, st)
-}
-
 // The user has no more rights than a session needs.
 func TestExaminationOfAHealthyServerFindsNothingWrong(t *testing.T) {
 	t.Parallel()
 	s := start(t, durable)
-	found := examine(t, serverURL(s, ""))
+	found := drivertest.ExamineAt(t, serverURL(s, ""))
 	drivertest.ExpectVerdicts(t, found, nil)
 	for check, says := range map[string]string{
 		"version": "Redis ", "clock": "agree", "eviction": "noeviction, no maxmemory", "persistence": "appendonly on", "replicas": "none",
@@ -52,7 +40,7 @@ func TestExaminationFindsWhatTheServerForgets(t *testing.T) {
 	t.Parallel()
 	s := start(t, redisserver.Config{})
 	do(t, s, "CONFIG", "SET", "appendonly", "no")
-	found := examine(t, serverURL(s, ""))
+	found := drivertest.ExamineAt(t, serverURL(s, ""))
 	drivertest.ExpectVerdicts(t, found, map[string]driver.Verdict{"persistence": driver.Warning})
 	if f := found["persistence"]; !strings.Contains(f.Advice, "appendonly yes") {
 		t.Errorf("it says %+v", f)
@@ -73,7 +61,7 @@ func TestExaminationFindsThatTheServerCannotSave(t *testing.T) {
 		}
 		status = info["rdb_last_bgsave_status"]
 	}
-	found := examine(t, serverURL(s, ""))
+	found := drivertest.ExamineAt(t, serverURL(s, ""))
 	drivertest.ExpectVerdicts(t, found, map[string]driver.Verdict{"persistence": driver.Warning})
 	if f := found["persistence"]; !strings.Contains(f.Detail, "snapshot err") || !strings.Contains(f.Advice, "log") {
 		t.Errorf("it says %+v", f)
@@ -121,7 +109,7 @@ func TestExaminationFindsWhatAFailoverLoses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for parameters, want := range map[string]driver.Verdict{"": driver.Warning, "?wait=1": driver.Fine, "?wait=2": driver.Failure} {
-		found := examine(t, serverURL(primary, parameters))
+		found := drivertest.ExamineAt(t, serverURL(primary, parameters))
 		drivertest.ExpectVerdicts(t, found, map[string]driver.Verdict{"replicas": want})
 		if f := found["replicas"]; !strings.Contains(f.Detail, "1 connected") {
 			t.Errorf("it says %+v", f)

@@ -15,22 +15,10 @@ import (
 	"github.com/fairlead-go/fairlead/session/zk"
 )
 
-// examine opens a store and examines it.
-func examine(t *testing.T, rawURL string) map[string]driver.Finding {
-	t.Helper()
-	st := connect(t, rawURL, nil, nil)
-	t.Cleanup(func() {
-		if err := st.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return drivertest.Examine(t, st)
-}
-
 func TestExaminationOfAHealthyServerFindsNothingWrong(t *testing.T) {
 	t.Parallel()
 	root := prefix(t)
-	found := examine(t, "zk://"+team+"@"+server.Addr()+root+"?acl=creator")
+	found := drivertest.ExamineAt(t, "zk://"+team+"@"+server.Addr()+root+"?acl=creator")
 	drivertest.ExpectVerdicts(t, found, nil)
 	for check, says := range map[string]string{
 		"version": "ZooKeeper 3.", "ensemble": server.Addr() + " is standalone", "clock": "agree", "access": "their creator's alone",
@@ -57,7 +45,7 @@ func TestExaminationFindsThatThereIsNoMajority(t *testing.T) {
 	for _, s := range servers {
 		addrs = append(addrs, s.Addr())
 	}
-	found := examine(t, "zk://"+strings.Join(addrs, ","))
+	found := drivertest.ExamineAt(t, "zk://"+strings.Join(addrs, ","))
 	drivertest.ExpectVerdicts(t, found, nil)
 	if f := found["ensemble"]; strings.Count(f.Detail, "is leader") != 1 || strings.Count(f.Detail, "is follower") != 2 {
 		t.Errorf("it says %+v", f)
@@ -91,7 +79,7 @@ func TestExaminationNamesAServerThatDoesNotAnswer(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	found := examine(t, "zk://"+server.Addr()+","+dead+prefix(t))
+	found := drivertest.ExamineAt(t, "zk://"+server.Addr()+","+dead+prefix(t))
 	drivertest.ExpectVerdicts(t, found, map[string]driver.Verdict{"ensemble": driver.Warning})
 	if f := found["ensemble"]; !strings.Contains(f.Detail, dead) {
 		t.Errorf("it says %+v", f)
@@ -105,7 +93,7 @@ func TestExaminationFindsServersThatDoNotBelongTogether(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(another.Close)
-	found := examine(t, "zk://"+team+"@"+server.Addr()+","+another.Addr()+prefix(t)+"?acl=creator")
+	found := drivertest.ExamineAt(t, "zk://"+team+"@"+server.Addr()+","+another.Addr()+prefix(t)+"?acl=creator")
 	drivertest.ExpectVerdicts(t, found, map[string]driver.Verdict{"ensemble": driver.Failure})
 	if f := found["ensemble"]; !strings.Contains(f.Advice, "more than one ensemble") {
 		t.Errorf("it says %+v", f)
@@ -123,7 +111,7 @@ func TestVersionsThatAreSupported(t *testing.T) {
 func TestExaminationFindsOpenDoors(t *testing.T) {
 	t.Parallel()
 	anywhere := strings.Replace(server.Addr(), "127.0.0.1", "0.0.0.0", 1) // which is this machine, and no loopback address
-	found := examine(t, "zk://"+anywhere+prefix(t))
+	found := drivertest.ExamineAt(t, "zk://"+anywhere+prefix(t))
 	drivertest.ExpectVerdicts(t, found, map[string]driver.Verdict{"access": driver.Warning})
 	if f := found["access"]; !strings.Contains(f.Advice, "acl=creator") {
 		t.Errorf("it says %+v", f)
@@ -136,7 +124,7 @@ func TestExaminationFindsThatAUserMayNotMakeNodes(t *testing.T) {
 	if _, err := byHand(t, server.Addr(), team).Create(root, nil, 0, gozk.AuthACL(gozk.PermAll)); err != nil {
 		t.Fatal(err)
 	}
-	found := examine(t, "zk://"+stranger+"@"+server.Addr()+root)
+	found := drivertest.ExamineAt(t, "zk://"+stranger+"@"+server.Addr()+root)
 	drivertest.ExpectVerdicts(t, found, map[string]driver.Verdict{"containers": driver.Failure, "clock": driver.Unknown})
 	if f := found["containers"]; !strings.Contains(f.Detail, "does not allow it") || strings.Contains(f.Detail, "secret") {
 		t.Errorf("it says %+v", f)
