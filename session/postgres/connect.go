@@ -160,6 +160,8 @@ func newStore(cfg Config, opts *session.Options) *store {
 		leases:  map[int64]*lease{}, telling: map[news]struct{}{},
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.joins = newGathering(s, s.sql.join, s.sql.joinMany, (*row).fields)
+	s.leaves = newGathering(s, s.sql.leave, s.sql.leaveMany, func(r *row) []any { return []any{&r.what} })
 	s.hub = newHub(s, inboxPrefix+strconv.FormatUint(rand.Uint64(), 16))
 	return s
 }

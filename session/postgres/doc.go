@@ -87,6 +87,11 @@
 // removes it when it has connected again. Notifications never go with a durable commit,
 // as they lock out all others of the database for as long as that takes.
 //
+// Joins and leaves that find all connections busy are gathered, and go together with
+// the next one that is free: up to 32 in one transaction, each of another queue, and never
+// joins with leaves. Such a transaction waits for no lock: a queue that is locked just then
+// has its request made separately. Nothing is delayed to be gathered.
+//
 // # How time enters
 //
 // The server's clock alone decides when a session has expired. A client trusts its

@@ -116,6 +116,13 @@ func isDeparted(err error) bool {
 	return false
 }
 
+// isRejection tells that the server has done nothing of what it was asked, for a reason
+// that may be in the request. With FATAL it may have.
+func isRejection(err error) bool {
+	pg := serversError(err)
+	return pg != nil && pg.SeverityUnlocalized == "ERROR" && !isDeparted(err)
+}
+
 // isDefinite tells of an error that has the driver's form already.
 func isDefinite(err error) bool {
 	_, limit := errors.AsType[*driver.LimitError](err)

@@ -26,6 +26,9 @@ func Connected(st driver.Store) int64 { return st.(*store).pool.Stat().NewConnsC
 // Lanes is how many requests of a store, of those that keep no lease, are under way.
 func Lanes(st driver.Store) int { return len(st.(*store).lanes) }
 
+// MostLanes is how many of them there are at most.
+func MostLanes(st driver.Store) int { return cap(st.(*store).lanes) }
+
 // FirstLayout makes a schema as the first release did.
 func FirstLayout(ns string) string {
 	return in(ns, `CREATE SCHEMA "fairlead"; SET search_path = "fairlead", pg_catalog;`+upgrades[0]+grants)
@@ -33,3 +36,20 @@ func FirstLayout(ns string) string {
 
 // Versioned is the finding about a server with that number.
 func Versioned(number int) driver.Finding { return facts{number: number}.versioned() }
+
+// Gathered is how many joins and leaves of a store wait for a lane.
+func Gathered(st driver.Store) (n int) {
+	for _, g := range []*gathering{st.(*store).joins, st.(*store).leaves} {
+		g.mu.Lock()
+		for _, calls := range g.waiting {
+			n += len(calls)
+		}
+		g.mu.Unlock()
+	}
+	return n
+}
+
+// QueueLock is the expression, of $1, for the advisory lock of a queue.
+func QueueLock(ns string) string {
+	return in(ns, `hashtextextended('fairlead' || '/' || $1, 5261)`)
+}

@@ -56,7 +56,7 @@ func (l *lease) join(ctx context.Context, c driver.Claim, sp *spot) (driver.View
 	}
 	args := []any{l.id, c.Name, c.ID, c.Kind, string(c.Mode), []byte(c.Value), encodeInfo(c.Info), c.Limit}
 	for reaped := false; ; {
-		rows, err := l.s.rows(ctx, l.s.sql.join, append(args[:len(args):len(args)], seen.n, seen.version, seen.limit)...)
+		rows, err := l.s.joins.ask(ctx, c.Name, append(args[:len(args):len(args)], seen.n, seen.version, seen.limit)...)
 		switch {
 		case err != nil:
 			return driver.View{}, err

@@ -229,8 +229,11 @@ func (l *lease) Update(ctx context.Context, e driver.Entry, value string) (drive
 // Leave implements driver.Lease.
 func (l *lease) Leave(ctx context.Context, e driver.Entry) error {
 	err := l.s.unlocked(ctx, func() (busy bool, err error) {
-		what, err := value[string](ctx, l.s, ordinary, l.s.sql.leave, l.id, e.Name, int64(e.Token), e.ID)
-		return what == "busy", err
+		rows, err := l.s.leaves.ask(ctx, e.Name, l.id, e.Name, int64(e.Token), e.ID)
+		if err == nil && len(rows) == 0 {
+			err = errEmpty
+		}
+		return err == nil && rows[0].what == "busy", err
 	})
 	if err != nil {
 		return l.s.failed(ctx, "leave queue "+quoted(e.Name), err)

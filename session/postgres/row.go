@@ -35,9 +35,11 @@ type row struct {
 // columns of the type answer, in the order in which scan reads them.
 const columns = "what, queue, token, id, session, kind, mode, version, value, info, identity, ttl_left, n, through, stamp, limit_version, told"
 
-func (r *row) scan(rows pgx.Rows) error {
-	return rows.Scan(&r.what, &r.queue, &r.token, &r.id, &r.session, &r.kind, &r.mode, &r.version, &r.value, &r.info,
-		&r.identity, &r.left, &r.n, &r.through, &r.stamp, &r.limitVersion, &r.told)
+func (r *row) scan(rows pgx.Rows) error { return rows.Scan(r.fields()...) }
+
+func (r *row) fields() []any {
+	return []any{&r.what, &r.queue, &r.token, &r.id, &r.session, &r.kind, &r.mode, &r.version, &r.value, &r.info,
+		&r.identity, &r.left, &r.n, &r.through, &r.stamp, &r.limitVersion, &r.told}
 }
 
 func (r *row) isEntry() bool { return r.what == "entry" }

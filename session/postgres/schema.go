@@ -57,7 +57,29 @@ type statements struct {
 	join, look, settle, leave, update, limit, tell  string
 	read, list, reap, sweep, observe, guard, layout string
 	crack, marks, clear, state                      string
+	joinMany, leaveMany                             string
 }
+
+// Several calls in one transaction, whose arguments are arrays: a row of the answer begins
+// with the number of the call. Calls whose queue is locked are left out. The lock is that of
+// the function enter, in schema.sql, which a call then has already. Each call still has
+// its own snapshots, from later than its lock, as the functions are VOLATILE.
+const (
+	joinMany = `SELECT a.number, ` + columns + `
+	FROM (
+		SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[],
+				$7::text[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[])
+			WITH ORDINALITY a (a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, number)
+			WHERE pg_try_advisory_xact_lock(hashtextextended('fairlead' || '/' || a2, 5261)) OFFSET 0
+	) a, LATERAL "fairlead".queue_join(a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11)`
+
+	leaveMany = `SELECT a.number, "fairlead".queue_leave(a1, a2, a3, a4)
+	FROM (
+		SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[])
+			WITH ORDINALITY a (a1, a2, a3, a4, number)
+			WHERE pg_try_advisory_xact_lock(hashtextextended('fairlead' || '/' || a2, 5261)) OFFSET 0
+	) a`
+)
 
 func statementsFor(ns string) statements {
 	rows := func(call string) string { return in(ns, `SELECT `+columns+` FROM "fairlead".`+call) }
@@ -84,8 +106,11 @@ func statementsFor(ns string) statements {
 		marks:   in(ns, `SELECT id, who, reason FROM "fairlead".session_marks($1)`),
 		clear:   one(`session_clear($1, $2)`),
 		state:   one(`session_state($1)`),
-		guard:   one(`guard($1, $2, $3)`),
-		layout:  in(ns, `SELECT layout, needs, current_setting('server_encoding') FROM "fairlead".schema_layout()`),
+
+		joinMany: in(ns, joinMany), leaveMany: in(ns, leaveMany),
+
+		guard:  one(`guard($1, $2, $3)`),
+		layout: in(ns, `SELECT layout, needs, current_setting('server_encoding') FROM "fairlead".schema_layout()`),
 	}
 }
 

@@ -40,6 +40,8 @@ type store struct {
 	// COMMITTED unless one says so.
 	explicit atomic.Bool
 
+	joins, leaves *gathering
+
 	hub *hub
 
 	unheard atomic.Int64 // waits that ended by a look, without a message
@@ -100,22 +102,39 @@ func (s *store) query(ctx context.Context, p priority, sql string, args []any, r
 		if err := s.enter(ctx); err != nil {
 			return err
 		}
-		leave = func() { <-s.lanes }
+		leave = s.leave
 	}
-	explicit := s.explicit.Load()
+	return s.within(ctx, p, leave, sql, args, read)
+}
+
+// within makes a request that has a lane, if it needs one, and leaves it.
+func (s *store) within(ctx context.Context, p priority, leave func(), sql string, args []any, read func(pgx.Rows) error) error {
 	if p == vital { // preparing a statement would cost a round trip, where those take long
 		args = slices.Concat([]any{pgx.QueryExecModeExec}, args)
 	} else {
 		args = slices.Concat(s.mode, args)
 	}
 	err := s.apart(ctx, leave, read, func(ctx context.Context, read func(pgx.Rows) error) error {
-		err := s.attempt(ctx, explicit, sql, args, read)
-		if codeOf(err) == stateIsolation && !explicit {
-			s.explicit.Store(true)
-			err = s.attempt(ctx, true, sql, args, read)
-		}
-		return err
+		return s.try(ctx, sql, args, read)
 	})
+	s.learn(ctx, err)
+	return err
+}
+
+// try makes a request, in a transaction that says what it needs if it turns out that
+// one has to.
+func (s *store) try(ctx context.Context, sql string, args []any, read func(pgx.Rows) error) error {
+	explicit := s.explicit.Load()
+	err := s.attempt(ctx, explicit, sql, args, read)
+	if codeOf(err) == stateIsolation && !explicit {
+		s.explicit.Store(true)
+		err = s.attempt(ctx, true, sql, args, read)
+	}
+	return err
+}
+
+// learn takes from what a request ended with what that means for others.
+func (s *store) learn(ctx context.Context, err error) {
 	switch {
 	case err == nil || ctx.Err() != nil || isOverdue(err):
 	case isDeparted(err):
@@ -129,8 +148,10 @@ func (s *store) query(ctx context.Context, p priority, sql string, args []any, r
 			s.pool.Reset()
 		}
 	}
-	return err
 }
+
+// leave gives up a lane.
+func (s *store) leave() { <-s.lanes }
 
 // enter waits for a lane.
 func (s *store) enter(ctx context.Context) error {
