@@ -258,34 +258,24 @@ func TestMakeTargetsExist(t *testing.T) {
 	}
 }
 
-var (
-	fairleadCommand = regexp.MustCompile(`(?m)^fairlead ([a-z]+)(.*?)(?: -- .*|#.*)?$`)
-	flagName        = regexp.MustCompile(`--[a-z-]+`)
-)
+var testCommand = regexp.MustCompile(`(?m)^\(?(?:cd (\S+) && )?go test .*-run '?([^' ]+)'? \./(\S+?)\)?(?: +#.*)?$`)
 
-// The commands that the documents show, and their flags, exist.
-func TestCommandsExist(t *testing.T) {
-	program := filepath.Join(t.TempDir(), "fairlead")
-	if out, err := exec.Command("go", "build", "-o", program, "./cmd/fairlead").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
-	shown := 0
+// The tests that the documents name exist.
+func TestNamedTestsExist(t *testing.T) {
+	named := 0
 	for _, b := range blocks(t, "sh") {
-		for _, m := range fairleadCommand.FindAllStringSubmatch(b.text, -1) {
-			shown++
-			help, err := exec.Command(program, m[1], "--help").CombinedOutput()
-			if err != nil || !strings.Contains(string(help), "fairlead "+m[1]) {
-				t.Errorf("%s: fairlead %s --help: %v\n%s", b.where, m[1], err, help)
-			}
-			for _, name := range flagName.FindAllString(m[2], -1) {
-				if !strings.Contains(string(help), name) {
-					t.Errorf("%s: fairlead %s has no flag %s", b.where, m[1], name)
-				}
+		for _, m := range testCommand.FindAllStringSubmatch(b.text, -1) {
+			named++
+			name, _, _ := strings.Cut(m[2], "/")
+			cmd := exec.Command("go", "test", "-list", "^"+name+"$", "./"+m[3])
+			cmd.Dir = m[1]
+			if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), name+"\n") {
+				t.Errorf("%s: there is no test %s in %s: %v\n%s", b.where, name, filepath.Join(m[1], m[3]), err, out)
 			}
 		}
 	}
-	if shown == 0 {
-		t.Error("no document shows the command")
+	if named == 0 {
+		t.Error("no document shows how to run one test")
 	}
 }
 

@@ -86,14 +86,21 @@ type program struct {
 // its environment if arguments begin with NAME=VALUE.
 func start(t *testing.T, args ...string) *program {
 	t.Helper()
-	p := &program{t: t}
 	env := append(os.Environ(), storeVariable+"="+store)
 	for len(args) > 0 && strings.Contains(args[0], "=") {
 		env, args = append(env, args[0]), args[1:]
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	p.cmd = exec.CommandContext(ctx, binary, args...)
-	p.cmd.Env = env
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, binary, args...)
+	cmd.Env = env
+	return launch(t, cmd)
+}
+
+// launch runs a command, which is killed at the end of the test if it still runs.
+func launch(t *testing.T, cmd *exec.Cmd) *program {
+	t.Helper()
+	p := &program{t: t, cmd: cmd}
 	p.cmd.Stderr = &p.stderr
 	p.cmd.WaitDelay = patience
 	var err error
@@ -109,8 +116,8 @@ func start(t *testing.T, args ...string) *program {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		cancel()
-		_ = p.cmd.Wait() // an error if it was waited for
+		_ = cmd.Process.Kill() // an error if it has ended, as
+		_ = cmd.Wait()         // if it was waited for
 	})
 	return p
 }

@@ -30,17 +30,24 @@ func atTerminal(t *testing.T, args ...string) *terminal {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	cmd := exec.CommandContext(ctx, binary, args...)
-	cmd.Env = append(os.Environ(), storeVariable+"="+store, "TERM=xterm-256color", "NO_COLOR=1")
+	cmd.Env = append(os.Environ(), storeVariable+"="+store)
+	t.Cleanup(cancel)
+	return launchAtTerminal(t, cmd)
+}
+
+// launchAtTerminal runs a command, which is killed at the end of the test if it still runs.
+func launchAtTerminal(t *testing.T, cmd *exec.Cmd) *terminal {
+	t.Helper()
+	cmd.Env = append(cmd.Env, "TERM=xterm-256color", "NO_COLOR=1")
 	master, err := pty.Start(cmd, 80, 24)
 	if err != nil {
-		cancel()
 		t.Fatal(err)
 	}
 	p := &terminal{t: t, master: master, cmd: cmd, done: make(chan struct{})}
 	go p.read()
 	t.Cleanup(func() {
-		cancel()
-		_ = cmd.Wait() // an error if it was waited for
+		_ = cmd.Process.Kill() // an error if it has ended, as
+		_ = cmd.Wait()         // if it was waited for
 		_ = master.Close()
 		<-p.done
 	})

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -177,5 +178,32 @@ func TestFlagsThatMakeNoSenseAreErrors(t *testing.T) {
 	c, err := parse(strings.Fields("-doc page.md -from a.json,b.json -skip ^queue"))
 	if err != nil || len(c.from) != 2 || c.wants(workload{name: "queue-1000"}) || !c.wants(workload{name: "frozen"}) {
 		t.Errorf("parse returned %+v, %v", c, err)
+	}
+}
+
+var shown = regexp.MustCompile("go run \\./bench ((?:[^`\n\\\\]|\\\\\n)*)")
+
+// Documents show runs that there can be.
+func TestRunsOfDocumentsAreAccepted(t *testing.T) {
+	t.Parallel()
+	runs := 0
+	for _, path := range []string{"../../docs/scaling.md", "../../docs/benchmarks.md", "../../CONTRIBUTING.md"} {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range shown.FindAllStringSubmatch(string(text), -1) {
+			runs++
+			args := strings.Fields(strings.NewReplacer("\\\n", " ", "'", "", "`", "").Replace(m[1]))
+			c, err := parse(args)
+			if err != nil {
+				t.Errorf("%s: go run ./bench %q: %v", path, args, err)
+			} else if !slices.ContainsFunc(workloads(), func(w workload) bool { return c.run == nil || c.run.MatchString(w.name) }) {
+				t.Errorf("%s: go run ./bench %q measures nothing", path, args)
+			}
+		}
+	}
+	if runs == 0 {
+		t.Error("no document shows a run")
 	}
 }

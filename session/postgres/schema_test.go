@@ -2,6 +2,8 @@ package postgres_test
 
 import (
 	"context"
+	"errors"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -178,5 +180,33 @@ func TestTokensCanBeRaisedAndSessionsEndedByHand(t *testing.T) {
 	v := next.join("q")
 	if v.Me.Token <= before+1_000_000_000 || len(v.Ahead) != 0 {
 		t.Errorf("after token %d comes %d, behind %v", before, v.Me.Token, v.Ahead)
+	}
+}
+
+// What one is told to do after a restore: no token comes again, and no lease goes on.
+func TestRestoreAsItIsDescribed(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, sql, _ := strings.Cut(string(text), "\n```sql\n")
+	sql, _, ok := strings.Cut(sql, "```")
+	if !ok {
+		t.Fatal("the document shows no SQL any more")
+	}
+	p := enter(t, namespace(t, "restored"), patience, nil)
+	before := p.join("q").Me.Token
+	for statement := range strings.SplitSeq(strings.ReplaceAll(sql, "fairlead.", "restored."), ";\n") {
+		if statement != "" {
+			execute(t, statement)
+		}
+	}
+	if err := p.Renew(bounded(t)); !errors.Is(err, driver.ErrLeaseGone) {
+		t.Errorf("Renew of a lease of before returned %v, want ErrLeaseGone", err)
+	}
+	v := enter(t, namespace(t, "restored"), patience, nil).join("q")
+	if len(v.Ahead) != 0 || v.Me.Token < before+1e9 {
+		t.Errorf("after it the token is %d, and was %d; ahead are %v", v.Me.Token, before, v.Ahead)
 	}
 }
