@@ -586,6 +586,71 @@ func TestLostReplyOfABatchIsLostForEachMember(t *testing.T) {
 	}
 }
 
+// Where the reply to a batch is lost, its claims are fenced by one move of the epoch, which
+// is a commit, and none is waited for by others. Whatever was sent for that may arrive once more.
+func TestClaimsOfALostBatchAreFencedTogether(t *testing.T) {
+	for _, withdrawn := range []bool{false, true} {
+		t.Run(fmt.Sprint("withdrawn=", withdrawn), func(t *testing.T) {
+			var b barrier
+			p, admin := enter(t, nil, b.option()), raw(t, server, "", "")
+			moves := func() int64 {
+				resp, err := admin.Get(t.Context(), sessionKey(t, p))
+				if err != nil || len(resp.Kvs) != 1 {
+					t.Fatalf("the session's key: %v, %v", resp, err)
+				}
+				return resp.Kvs[0].Version
+			}
+			cs := claims(numbered("q", 20)...)
+			calls, _, _ := joining(p, cs)
+			b.lose(isBatch)
+			together(t, p, &b, func() { p.join("first") }, calls...)
+			b.lose(nil)
+			before, n := moves(), b.count()
+			var work sync.WaitGroup
+			for _, c := range cs {
+				work.Go(func() {
+					var err error
+					if withdrawn {
+						err = p.Withdraw(t.Context(), c)
+					} else {
+						_, err = p.Resolve(t.Context(), c)
+					}
+					if err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			work.Wait()
+			if got := moves() - before; got != 1 {
+				t.Errorf("the epoch was moved %d times, want once", got)
+			}
+			want := map[string][]uint64{}
+			for _, c := range cs {
+				want[c.Name] = p.queue(c.Name)
+				if got := len(want[c.Name]); withdrawn != (got == 0) {
+					t.Errorf("queue %s has %d entries", c.Name, got)
+				}
+				for range 10 { // more than there are keys to be used in turn
+					want[c.Name] = append(want[c.Name], p.join(c.Name).Me.Token)
+				}
+			}
+			b.mu.Lock()
+			late := slices.Clone(b.sent[n : n+len(cs)])
+			b.mu.Unlock()
+			for _, txn := range late {
+				if _, err := pb.NewKVClient(admin.ActiveConnection()).Txn(t.Context(), txn); err != nil {
+					t.Error(err)
+				}
+			}
+			for name, tokens := range want {
+				if got := p.queue(name); !slices.Equal(got, tokens) {
+					t.Errorf("queue %s is %v after late requests, want %v", name, got, tokens)
+				}
+			}
+		})
+	}
+}
+
 // While a deletion may be under way, its key is nobody else's.
 func TestLeaveOfABatchThatIsLateKeepsNewEntries(t *testing.T) {
 	var b barrier

@@ -76,7 +76,8 @@
 //
 // When the reply to a join is lost, a transaction moves the session key, and with
 // it the epoch, and reads the entry. If the entry is not there, the request can
-// no longer apply when it arrives late, since it names an older epoch.
+// no longer apply when it arrives late, since it names an older epoch. Where many replies
+// are lost at once, one move of the epoch is enough for all.
 //
 // # How time enters
 //

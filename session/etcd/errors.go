@@ -27,7 +27,7 @@ func (s *store) failed(ctx context.Context, op string, err error) error {
 		return fmt.Errorf("%s: %w", op, ctx.Err())
 	case s.ctx.Err() != nil, s.client.Ctx().Err() != nil:
 		return driver.Permanent(fmt.Errorf("%s: %w", op, errClosed))
-	case errors.Is(err, rpctypes.ErrLeaseNotFound):
+	case errors.Is(err, rpctypes.ErrLeaseNotFound), errors.Is(err, driver.ErrLeaseGone):
 		return fmt.Errorf("%s: %w", op, driver.ErrLeaseGone)
 	case isPermanent(err):
 		return driver.Permanent(fmt.Errorf("%s: %w", op, err))

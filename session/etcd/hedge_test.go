@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
 
 	"github.com/fairlead-go/fairlead/session/driver"
@@ -65,19 +66,24 @@ func TestASlowStoreIsNotAskedTwice(t *testing.T) {
 	link.Delay(0)
 }
 
-// The reply to a leave is lost, and the next one is not.
-func TestALostReplyIsAskedForAgain(t *testing.T) {
-	var lost atomic.Bool
-	p := enter(t, nil, grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn,
+// losing loses the next reply to such a request when it is told to.
+func losing(lost *atomic.Bool, such func(req any) bool) grpc.DialOption {
+	return grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn,
 		invoker grpc.UnaryInvoker, opts ...grpc.CallOption,
 	) error {
 		err := invoker(ctx, method, req, reply, cc, opts...)
-		if lost.CompareAndSwap(true, false) {
+		if such(req) && lost.CompareAndSwap(true, false) {
 			<-ctx.Done()
 			return ctx.Err()
 		}
 		return err
-	}))
+	})
+}
+
+// The reply to a leave is lost, and the next one is not.
+func TestALostReplyIsAskedForAgain(t *testing.T) {
+	var lost atomic.Bool
+	p := enter(t, nil, losing(&lost, func(any) bool { return true }))
 	for what, do := range map[string]func(e driver.Entry) error{
 		"Leave":  func(e driver.Entry) error { return p.Leave(t.Context(), e) },
 		"Look":   func(e driver.Entry) error { _, err := p.Look(t.Context(), e); return err },
@@ -94,6 +100,28 @@ func TestALostReplyIsAskedForAgain(t *testing.T) {
 	}
 	if q := p.queue("Leave"); len(q) != 0 {
 		t.Errorf("tokens %v are in the queue that was left", q)
+	}
+}
+
+// A second request would find gone what the first has removed, and tell so. That the entry
+// was gone before is said only when it was.
+func TestBreakWhoseReplyIsLostFails(t *testing.T) {
+	var lost atomic.Bool
+	p := enter(t, nil, losing(&lost, func(req any) bool {
+		txn, ok := req.(*pb.TxnRequest)
+		return ok && len(txn.Compare) > 0 && len(txn.Success) > 0 && txn.Success[0].GetRequestPut() != nil
+	}))
+	e := p.join("q").Me
+	m := driver.Mark{ID: e.ID, By: "ops"}
+	lost.Store(true)
+	if err := p.store.Break(t.Context(), e, m, true); err == nil || errors.Is(err, driver.ErrEntryGone) || driver.IsPermanent(err) {
+		t.Errorf("Break returned %v, want a temporary error", err)
+	}
+	if lost.Load() {
+		t.Error("Break made no request")
+	}
+	if err := p.store.Break(t.Context(), e, m, true); !errors.Is(err, driver.ErrEntryGone) {
+		t.Errorf("Break again returned %v, want ErrEntryGone", err)
 	}
 }
 

@@ -107,9 +107,10 @@ func (l *lease) join(ctx context.Context, c driver.Claim, e emplacement) (driver
 	a := l.assume(c)
 	for sent := false; ; sent = true {
 		a.epoch = l.epoch.Load()
+		l.slots.sent(c.ID, a.epoch)
 		resp, err := l.joinTxn(ctx, c, e, a)
 		if isUnsent(err) && !sent {
-			l.slots.unsent(c.ID)
+			l.slots.sent(c.ID, 0)
 		}
 		if err != nil {
 			l.noteNoSpace(c, err)
@@ -233,22 +234,20 @@ func (l *lease) advance(rev int64) int64 {
 	}
 }
 
-// Resolve implements driver.Lease. In one transaction it moves the session key to
-// a new epoch and looks for the entry. If that is not there, it never will be: a
-// Join that is still in flight is guarded on an older epoch. Joins of other
-// claims that this overtakes notice it, take up the new epoch and try again.
+// Resolve implements driver.Lease. If the entry is not there once the claim is fenced,
+// it never will be.
 func (l *lease) Resolve(ctx context.Context, c driver.Claim) (driver.View, error) {
 	op := "resolve the claim on " + quoted(c.Name)
 	gone := fmt.Errorf("%s: %w", op, driver.ErrEntryGone)
 	if err := checkClaim(c); err != nil {
 		return driver.View{}, gone
 	}
-	if l.slots.wasUnsent(c.ID) {
+	if l.wasNotSent(c) {
 		l.slots.free(c.Name, c.ID)
 		return driver.View{}, gone
 	}
 	e := l.placed(c)
-	resp, err := l.fence(ctx, op, clientv3.OpGet(e.key, clientv3.WithKeysOnly()))
+	resp, err := l.fence(ctx, op, c, e, clientv3.OpGet(e.key, clientv3.WithKeysOnly()))
 	switch {
 	case errors.Is(err, rpctypes.ErrNoSpace):
 		if err := l.expunge(ctx, op, c, e); err != nil {
@@ -278,12 +277,12 @@ func (l *lease) Withdraw(ctx context.Context, c driver.Claim) error {
 	if err := checkClaim(c); err != nil {
 		return nil // never asked for
 	}
-	if l.slots.wasUnsent(c.ID) {
+	if l.wasNotSent(c) {
 		l.slots.free(c.Name, c.ID)
 		return nil
 	}
 	e := l.placed(c)
-	_, err := l.fence(ctx, op, clientv3.OpDelete(e.key))
+	_, err := l.fence(ctx, op, c, e, clientv3.OpDelete(e.key))
 	switch {
 	case errors.Is(err, rpctypes.ErrNoSpace):
 		err = l.expunge(ctx, op, c, e)
@@ -297,31 +296,56 @@ func (l *lease) Withdraw(ctx context.Context, c driver.Claim) error {
 	return err
 }
 
-// fence moves the session key to a new epoch, and does one thing more with it. It
-// is guarded on the epoch that it leaves: one that arrives late does nothing, to
-// a key that is another entry's by then least of all.
+// wasNotSent tells that no request to make the claim's entry was ever sent.
+func (l *lease) wasNotSent(c driver.Claim) bool {
+	epoch, ok := l.slots.epoch(c.ID)
+	return ok && epoch == 0
+}
+
+// fence sees to it that no Join of the claim that is still in flight applies any more,
+// and does one thing more, to the entry's key. For that it moves the session key to a new
+// epoch, unless that has happened since the Join was sent.
 //
-// Of several at a time only one would succeed, and the others would try again: so
-// where many outcomes are unknown, they take turns.
-func (l *lease) fence(ctx context.Context, op string, more clientv3.Op) (*clientv3.TxnResponse, error) {
+// Of several at a time only one would succeed, and the others would try again: so where
+// many outcomes are unknown they take turns. Those that were sent before the first
+// one's turn need none of their own then: where the reply to a batch is lost, that is
+// all of them.
+func (l *lease) fence(ctx context.Context, op string, c driver.Claim, e emplacement, more clientv3.Op) (*clientv3.TxnResponse, error) {
 	select {
 	case l.fencing <- struct{}{}:
-		defer func() { <-l.fencing }()
 	case <-ctx.Done():
 		return nil, l.s.failed(ctx, op, ctx.Err())
 	}
+	resp, epoch, err := l.overtake(ctx, c, more)
+	<-l.fencing
+	if resp == nil && err == nil {
+		resp, err = l.fencedTxn(ctx, e, epoch, more)
+	}
+	return resp, l.s.failed(ctx, op, err)
+}
+
+// overtake moves the session key to a new epoch: Joins are guarded on an older one. Those
+// of other claims that this overtakes notice it, take up the new epoch and try again.
+// Where the claim's Join is guarded on an older one already, there is no response, but
+// the epoch.
+//
+// It is guarded on the epoch that it leaves: one that arrives late does nothing, to
+// a key that is another entry's by then least of all.
+func (l *lease) overtake(ctx context.Context, c driver.Claim, more clientv3.Op) (resp *clientv3.TxnResponse, epoch int64, err error) {
 	for {
-		resp, err := l.fenceTxn(ctx, more)
-		if err != nil {
-			return nil, l.s.failed(ctx, op, err)
+		epoch = l.epoch.Load()
+		if sent, ok := l.slots.epoch(c.ID); ok && sent < epoch {
+			return nil, epoch, nil
+		}
+		if resp, err = l.fenceTxn(ctx, epoch, more); err != nil {
+			return nil, 0, err
 		}
 		if resp.Succeeded {
-			l.advance(resp.Header.Revision)
-			return resp, nil
+			return resp, l.advance(resp.Header.Revision), nil
 		}
 		kvs := rangeOf(resp.Responses, 0)
 		if len(kvs) == 0 {
-			return nil, fmt.Errorf("%s: %w", op, driver.ErrLeaseGone)
+			return nil, 0, driver.ErrLeaseGone
 		}
 		l.advance(kvs[0].ModRevision)
 	}
@@ -329,8 +353,7 @@ func (l *lease) fence(ctx context.Context, op string, more clientv3.Op) (*client
 
 // fenceTxn is one attempt at it. When that is made twice, both leave the same epoch:
 // so once one was answered, the other can do nothing any more.
-func (l *lease) fenceTxn(ctx context.Context, more clientv3.Op) (*clientv3.TxnResponse, error) {
-	epoch := l.epoch.Load()
+func (l *lease) fenceTxn(ctx context.Context, epoch int64, more clientv3.Op) (*clientv3.TxnResponse, error) {
 	return repeated(ctx, l.s, func(ctx context.Context) (*clientv3.TxnResponse, error) {
 		return l.s.client.Txn(ctx).If(
 			clientv3.Compare(clientv3.ModRevision(l.key), "=", epoch),
@@ -341,6 +364,21 @@ func (l *lease) fenceTxn(ctx context.Context, more clientv3.Op) (*clientv3.TxnRe
 			clientv3.OpGet(l.key, clientv3.WithKeysOnly()),
 		).Commit()
 	})
+}
+
+// fencedTxn does the one thing more for a claim that is fenced since that epoch. Its entry
+// is older; one that has its key after it is not, so that this may be late as well.
+func (l *lease) fencedTxn(ctx context.Context, e emplacement, epoch int64, more clientv3.Op) (*clientv3.TxnResponse, error) {
+	session := clientv3.OpGet(l.key, clientv3.WithCountOnly())
+	resp, err := repeated(ctx, l.s, func(ctx context.Context) (*clientv3.TxnResponse, error) {
+		return l.s.client.Txn(ctx).If(
+			clientv3.Compare(clientv3.CreateRevision(e.key), "<", epoch),
+		).Then(session, more).Else(session).Commit()
+	})
+	if err == nil && resp.Responses[0].GetResponseRange().Count == 0 {
+		err = driver.ErrLeaseGone
+	}
+	return resp, err
 }
 
 // expunge is Withdraw for a server that is out of space: it refuses to move the

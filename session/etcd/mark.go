@@ -46,7 +46,8 @@ func (s *store) Break(ctx context.Context, e driver.Entry, m driver.Mark, force 
 	if force {
 		then = append(then, entry.remove())
 	}
-	resp, err := s.txn(ctx, guards, then, nil)
+	// Once: a second request would find gone what the first has removed, or has made leave.
+	resp, _, err := s.send(ctx, &pb.TxnRequest{Compare: guards, Success: then}, nil)
 	if err != nil {
 		return s.failed(ctx, op, err)
 	}

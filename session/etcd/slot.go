@@ -33,7 +33,7 @@ type tenant struct {
 	limited bool   // the queue has a limit
 	token   uint64 // of its entry, once that is known to have been made
 	doubt   bool   // a request to delete the key, whatever is there, may be under way
-	unsent  bool   // the entry was never asked for
+	epoch   int64  // that the latest request to make the entry is guarded on; 0: there was none
 }
 
 func newSlots() *slots { return &slots{used: map[string]map[int]string{}, of: map[string]tenant{}} }
@@ -44,8 +44,6 @@ func (s *slots) take(name, id string, keyed, limited bool) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if t, ok := s.of[id]; ok {
-		t.unsent = false
-		s.of[id] = t
 		return t.slot
 	}
 	slot := noSlot
@@ -121,21 +119,23 @@ func (s *slots) deleted(id string) {
 	}
 }
 
-// unsent records that no request to make the claim's entry was ever sent.
-func (s *slots) unsent(id string) {
+// sent records the epoch that a request to make the claim's entry is guarded on, or
+// that none was sent, with 0.
+func (s *slots) sent(id string, epoch int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if t, ok := s.of[id]; ok {
-		t.unsent = true
+		t.epoch = epoch
 		s.of[id] = t
 	}
 }
 
-// wasUnsent tells whether that was recorded.
-func (s *slots) wasUnsent(id string) bool {
+// epoch returns what sent recorded, unless the claim has no key.
+func (s *slots) epoch(id string) (epoch int64, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.of[id].unsent
+	t, ok := s.of[id]
+	return t.epoch, ok
 }
 
 // find returns the slot of a claim, or noSlot.
