@@ -187,6 +187,9 @@ func (s *stage) calm(ctx context.Context) error {
 	if err := s.cluster.Recovered(ctx); err != nil {
 		return err
 	}
+	for _, note := range s.cluster.Notes() {
+		s.tell("%s", note)
+	}
 	if err := s.cast.calmDown(); err != nil {
 		return errors.Join(err, s.cast.deserters())
 	}

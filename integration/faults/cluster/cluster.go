@@ -70,8 +70,10 @@ type Cluster interface {
 	EndSession(ctx context.Context, identity string) error
 	DeleteEntry(ctx context.Context, name string, e watch.Entry) error
 
-	// Recovered returns when all members serve as before any fault.
+	// Recovered returns when all members serve as before any fault. Notes tells what an
+	// operator would have had to do for that.
 	Recovered(ctx context.Context) error
+	Notes() []string
 
 	// Watchers counts what the members keep for those who wait.
 	Watchers(ctx context.Context) (int, error)
@@ -101,6 +103,11 @@ type Traits struct {
 	Deletes    bool // an entry can be removed by hand
 	Quiet      bool // after a restart or failover it grants nothing for a TTL
 }
+
+// selfreliant is for stores that recover by themselves.
+type selfreliant struct{}
+
+func (selfreliant) Notes() []string { return nil }
 
 // unlimited is for stores that have no quota, and diskless for those that keep nothing
 // on a disk.

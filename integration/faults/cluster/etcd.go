@@ -33,6 +33,7 @@ type etcd struct {
 	*network
 	timeless
 	open
+	selfreliant
 	members []*member
 	admin   *clientv3.Client // at all of them
 	single  []*clientv3.Client

@@ -25,6 +25,7 @@ const (
 type postgres struct {
 	*network // none
 	unlimited
+	selfreliant
 	user   user
 	disk   *disk
 	clocks *clocks

@@ -27,6 +27,7 @@ type redis struct {
 	*network
 	unlimited
 	diskless
+	selfreliant
 	user   user
 	clocks *clocks // of the servers that have data
 	ttl    time.Duration

@@ -9,8 +9,10 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	gozk "github.com/go-zookeeper/zk"
@@ -24,6 +26,11 @@ const (
 	zookeeperServers = 3
 	zookeeperDisk    = 256 << 20 // a busy half hour writes 80 MB of log, which the servers keep
 	zookeeperRoot    = "/faults"
+
+	// strayTime is how long a server may stay out of the ensemble when nothing is in its way any
+	// more, until it is restarted, as an operator would do. ZooKeeper 3.8.0 has servers that
+	// never come back by themselves.
+	strayTime = 45 * time.Second
 )
 
 // A zookeeper is an ensemble of three.
@@ -35,6 +42,12 @@ type zookeeper struct {
 	unlimited
 	disks []*disk
 	admin *gozk.Conn
+
+	stray time.Duration
+
+	mu    sync.Mutex
+	since []time.Time // since when a server has been seen to stay out, if it has
+	notes []string
 }
 
 func startZooKeeper(_ context.Context, dir string, _ time.Duration) (Cluster, error) {
@@ -66,7 +79,7 @@ func startZooKeeper(_ context.Context, dir string, _ time.Duration) (Cluster, er
 		n.close()
 		return nil, err
 	}
-	c := &zookeeper{Ensemble: e, network: n, disks: disks}
+	c := &zookeeper{Ensemble: e, network: n, disks: disks, stray: strayTime, since: make([]time.Time, zookeeperServers)}
 	c.admin, _, err = gozk.Connect(c.Addrs(), 30*time.Second, gozk.WithLogger(silent{}), gozk.WithLogInfo(false))
 	if err != nil {
 		e.Close()
@@ -198,17 +211,58 @@ func (c *zookeeper) Deposed(ctx context.Context, i int) error {
 	})
 }
 
-// Recovered returns when one leads and all others follow.
+// Recovered returns when one leads and all others follow. It restarts those that do
+// not come back.
 func (c *zookeeper) Recovered(ctx context.Context) error {
 	return until(ctx, "all servers", func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, 2*askTimeout)
 		defer cancel()
+		leader, err := c.Ensemble.Leader(ctx)
+		if err != nil {
+			return err
+		}
 		followers, err := c.Followers(ctx)
 		if err == nil && len(followers) != zookeeperServers-1 {
 			err = fmt.Errorf("%d servers follow", len(followers))
 		}
-		return err
+		return errors.Join(err, c.fetch(ctx, append(followers, leader)))
 	})
+}
+
+// fetch restarts the servers that have run for long and are not among those that take part.
+func (c *zookeeper) fetch(ctx context.Context, part []*zkserver.Server) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, s := range c.Servers() {
+		switch {
+		case s.Pid() == 0 || slices.Contains(part, s):
+			c.since[i] = time.Time{}
+			continue
+		case c.since[i].IsZero():
+			c.since[i] = time.Now()
+			continue
+		case time.Since(c.since[i]) < c.stray:
+			continue
+		}
+		lines := strings.Split(strings.TrimSpace(s.Log()), "\n")
+		c.notes = append(c.notes, fmt.Sprintf("%s stayed out of the ensemble for %v, and was restarted; it said last: %s",
+			c.Members()[i], c.stray, lines[len(lines)-1]))
+		c.since[i] = time.Time{}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), strayTime)
+		defer cancel()
+		if err := s.Kill(); err != nil {
+			return err
+		}
+		return s.Restart(ctx)
+	}
+	return nil
+}
+
+// Notes tells of the servers that were restarted.
+func (c *zookeeper) Notes() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.notes)
 }
 
 var totalWatches = regexp.MustCompile(`Total watches:(\d+)`)
