@@ -1,8 +1,11 @@
 package etcd_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
+
+	"go.etcd.io/etcd/tests/v3/framework/integration"
 
 	"github.com/fairlead-go/fairlead/session/driver"
 	"github.com/fairlead-go/fairlead/session/drivertest"
@@ -58,6 +61,21 @@ func TestExaminationFindsMembersThatAreMissing(t *testing.T) {
 	}
 
 	all := addrs(c)
+	isolated := c.Members[(c.WaitLeader(t)+1)%3]
+	others := slices.DeleteFunc(slices.Clone(c.Members), func(m *integration.Member) bool { return m == isolated })
+	isolated.InjectPartition(t, others...)
+	for range 20 { // until it has noticed
+		if found = examine(t, all); found["leader"].Verdict == driver.Warning {
+			break
+		}
+	}
+	if f := found["leader"]; f.Verdict != driver.Warning || !strings.Contains(f.Advice, "cut off") {
+		t.Errorf("with a member that is cut off it says %+v", f)
+	}
+	says(t, found["leader"], "unknown to http://"+addrOf(isolated))
+	isolated.RecoverPartition(t, others...)
+	c.WaitMembersForLeader(t, c.Members)
+
 	c.Members[2].Stop(t)
 	c.WaitMembersForLeader(t, c.Members[:2])
 	found = examine(t, all)

@@ -120,13 +120,6 @@ func TestExaminationNamesAMemberThatDoesNotAnswer(t *testing.T) {
 	}
 }
 
-func TestMemberThatKnowsNoLeaderIsNamed(t *testing.T) {
-	f := etcd.Leader(map[string]uint64{"http://a:2379": 7, "http://b:2379": 0, "http://c:2379": 7})
-	if f.Verdict != driver.Warning || !strings.Contains(f.Detail, "unknown to http://b:2379") || !strings.Contains(f.Advice, "cut off") {
-		t.Errorf("it says %+v", f)
-	}
-}
-
 func TestVersionsThatAreSupported(t *testing.T) {
 	for version, want := range map[string]bool{"3.4.0": true, "3.7.3": true, "3.10.0": true, "4.0.0": true, "3.3.25": false, "2.3.8": false, "": false} {
 		if etcd.Supported(version) != want {

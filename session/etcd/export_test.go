@@ -4,8 +4,6 @@ import (
 	"context"
 	"time"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
-
 	"github.com/fairlead-go/fairlead/session/driver"
 )
 
@@ -52,13 +50,4 @@ func SetPatience(l driver.Lease, d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.limit = d
-}
-
-// Leader is the finding about members that say who leads; 0: nobody, as they know.
-func Leader(says map[string]uint64) driver.Finding {
-	v := visit{answers: map[string]*clientv3.StatusResponse{}}
-	for endpoint, leader := range says {
-		v.answers[endpoint] = &clientv3.StatusResponse{Leader: leader, RaftTerm: 2}
-	}
-	return v.leader()
 }

@@ -1,7 +1,9 @@
 package redis_test
 
 import (
+	"errors"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -54,20 +56,44 @@ func TestExaminationFindsThatTheServerCannotSave(t *testing.T) {
 		t.Fatal(err)
 	}
 	do(t, s, "BGSAVE")
-	for status := ""; status != "err"; {
-		info, err := s.Info(bounded(t), "persistence")
-		if err != nil {
-			t.Fatal(err)
-		}
-		status = info["rdb_last_bgsave_status"]
-	}
+	awaitInfo(t, s, "rdb_last_bgsave_status", "err")
 	found := drivertest.ExamineAt(t, serverURL(s, ""))
 	drivertest.ExpectVerdicts(t, found, map[string]driver.Verdict{"persistence": driver.Warning})
 	if f := found["persistence"]; !strings.Contains(f.Detail, "snapshot err") || !strings.Contains(f.Advice, "log") {
 		t.Errorf("it says %+v", f)
 	}
-	if f := redis.Persistence("aof_enabled:1\r\naof_last_write_status:err\r\nrdb_last_bgsave_status:ok\r\n"); f.Verdict != driver.Failure || !strings.Contains(f.Advice, "full disk") {
-		t.Errorf("of one that cannot append it says %+v", f)
+}
+
+func TestExaminationFindsThatTheServerCannotAppend(t *testing.T) {
+	t.Parallel()
+	s := start(t, redisserver.Config{})
+	st := connect(t, serverURL(s, ""), nil, nil)
+	defer st.Close()
+	do(t, s, "CONFIG", "SET", "appendonly", "no", "appendfsync", "everysec") // with always it would end
+	// The file that it appends to from when it is told to is on a disk that is full.
+	dir := filepath.Join(s.Dir(), "appendonlydir")
+	if err := errors.Join(os.MkdirAll(dir, 0o700), os.Symlink("/dev/full", filepath.Join(dir, "temp-appendonly.aof.incr"))); err != nil {
+		t.Fatal(err)
+	}
+	do(t, s, "CONFIG", "SET", "appendonly", "yes")
+	do(t, s, "SET", "x", "y")
+	awaitInfo(t, s, "aof_last_write_status", "err")
+	found := drivertest.Examine(t, st)
+	drivertest.ExpectVerdicts(t, found, map[string]driver.Verdict{"persistence": driver.Failure})
+	if f := found["persistence"]; !strings.Contains(f.Advice, "full disk") {
+		t.Errorf("it says %+v", f)
+	}
+}
+
+// awaitInfo waits until the server says so of its persistence.
+func awaitInfo(t *testing.T, s *redisserver.Server, field, want string) {
+	t.Helper()
+	for got := ""; got != want; {
+		info, err := s.Info(bounded(t), "persistence")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = info[field]
 	}
 }
 

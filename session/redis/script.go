@@ -37,9 +37,13 @@ func load(name string, flags string) script {
 
 const frugal = " flags=allow-oom"
 
+// harmless is for what runs also where the server takes no writes, as it cannot store
+// them. A replica would run it as well.
+const harmless = " flags=no-writes,allow-oom"
+
 var (
 	probeScript   = load("probe", frugal)
-	examineScript = load("examine", frugal)
+	examineScript = load("examine", harmless)
 	grantScript   = load("grant", "")
 	renewScript   = load("renew", frugal)
 	revokeScript  = load("revoke", frugal)
