@@ -105,12 +105,15 @@ func (l *lease) placed(c driver.Claim) emplacement {
 func (l *lease) join(ctx context.Context, c driver.Claim, e emplacement) (driver.View, error) {
 	op := "join queue " + quoted(c.Name)
 	a := l.assume(c)
-	for sent := false; ; sent = true {
+	for {
 		a.epoch = l.epoch.Load()
-		l.slots.sent(c.ID, a.epoch)
+		before, ok := l.slots.send(c.ID, a.epoch)
+		if !ok {
+			return driver.View{}, fmt.Errorf("%s: the claim was given up meanwhile", op)
+		}
 		resp, err := l.joinTxn(ctx, c, e, a)
-		if isUnsent(err) && !sent {
-			l.slots.sent(c.ID, 0)
+		if isUnsent(err) {
+			l.slots.unsend(c.ID, before)
 		}
 		if err != nil {
 			l.noteNoSpace(c, err)
@@ -159,7 +162,7 @@ func (l *lease) ask(ctx context.Context, op string, c driver.Claim, e emplacemen
 func (l *lease) rejected(op string, e emplacement, epoch int64, resp *pb.TxnResponse) error {
 	sessionKVs, entryKVs := rangeOf(resp.Responses, 2), rangeOf(resp.Responses, 3)
 	switch {
-	case len(sessionKVs) == 0:
+	case len(sessionKVs) == 0 || sessionKVs[0].ModRevision < epoch:
 		return fmt.Errorf("%s: %w", op, driver.ErrLeaseGone)
 	case len(entryKVs) > 0 && sessionKVs[0].ModRevision == epoch:
 		return fmt.Errorf("%s: the key %s is there already", op, e.key)
@@ -242,7 +245,7 @@ func (l *lease) Resolve(ctx context.Context, c driver.Claim) (driver.View, error
 	if err := checkClaim(c); err != nil {
 		return driver.View{}, gone
 	}
-	if l.wasNotSent(c) {
+	if l.slots.giveUp(c.ID) {
 		l.slots.free(c.Name, c.ID)
 		return driver.View{}, gone
 	}
@@ -277,7 +280,7 @@ func (l *lease) Withdraw(ctx context.Context, c driver.Claim) error {
 	if err := checkClaim(c); err != nil {
 		return nil // never asked for
 	}
-	if l.wasNotSent(c) {
+	if l.slots.giveUp(c.ID) {
 		l.slots.free(c.Name, c.ID)
 		return nil
 	}
@@ -296,15 +299,9 @@ func (l *lease) Withdraw(ctx context.Context, c driver.Claim) error {
 	return err
 }
 
-// wasNotSent tells that no request to make the claim's entry was ever sent.
-func (l *lease) wasNotSent(c driver.Claim) bool {
-	epoch, ok := l.slots.epoch(c.ID)
-	return ok && epoch == 0
-}
-
 // fence sees to it that no Join of the claim that is still in flight applies any more,
-// and does one thing more, to the entry's key. For that it moves the session key to a new
-// epoch, unless that has happened since the Join was sent.
+// and then does one thing more, to the entry's key. For the first it moves the session
+// key to a new epoch, unless that has happened since the Join was sent.
 //
 // Of several at a time only one would succeed, and the others would try again: so where
 // many outcomes are unknown they take turns. Those that were sent before the first
@@ -316,50 +313,47 @@ func (l *lease) fence(ctx context.Context, op string, c driver.Claim, e emplacem
 	case <-ctx.Done():
 		return nil, l.s.failed(ctx, op, ctx.Err())
 	}
-	resp, epoch, err := l.overtake(ctx, c, more)
+	epoch, err := l.overtake(ctx, c)
 	<-l.fencing
-	if resp == nil && err == nil {
-		resp, err = l.fencedTxn(ctx, e, epoch, more)
+	if err != nil {
+		return nil, l.s.failed(ctx, op, err)
 	}
+	resp, err := l.fencedTxn(ctx, e, epoch, more)
 	return resp, l.s.failed(ctx, op, err)
 }
 
-// overtake moves the session key to a new epoch: Joins are guarded on an older one. Those
-// of other claims that this overtakes notice it, take up the new epoch and try again.
-// Where the claim's Join is guarded on an older one already, there is no response, but
-// the epoch.
-//
-// It is guarded on the epoch that it leaves: one that arrives late does nothing, to
-// a key that is another entry's by then least of all.
-func (l *lease) overtake(ctx context.Context, c driver.Claim, more clientv3.Op) (resp *clientv3.TxnResponse, epoch int64, err error) {
+// overtake moves the session key to a new epoch, where the claim's Join is not guarded on
+// an older one already, and returns the epoch. Joins of other claims that this overtakes
+// notice it, take up the new epoch and try again.
+func (l *lease) overtake(ctx context.Context, c driver.Claim) (epoch int64, err error) {
 	for {
 		epoch = l.epoch.Load()
-		if sent, ok := l.slots.epoch(c.ID); ok && sent < epoch {
-			return nil, epoch, nil
+		if l.slots.fenced(c.ID, epoch) {
+			return epoch, nil
 		}
-		if resp, err = l.fenceTxn(ctx, epoch, more); err != nil {
-			return nil, 0, err
+		resp, err := l.moveTxn(ctx, epoch)
+		if err != nil {
+			return 0, err
 		}
 		if resp.Succeeded {
-			return resp, l.advance(resp.Header.Revision), nil
+			return l.advance(resp.Header.Revision), nil
 		}
 		kvs := rangeOf(resp.Responses, 0)
-		if len(kvs) == 0 {
-			return nil, 0, driver.ErrLeaseGone
+		if len(kvs) == 0 || kvs[0].ModRevision < epoch { // or the store has gone back in time
+			return 0, driver.ErrLeaseGone
 		}
 		l.advance(kvs[0].ModRevision)
 	}
 }
 
-// fenceTxn is one attempt at it. When that is made twice, both leave the same epoch:
-// so once one was answered, the other can do nothing any more.
-func (l *lease) fenceTxn(ctx context.Context, epoch int64, more clientv3.Op) (*clientv3.TxnResponse, error) {
+// moveTxn moves the session key on from an epoch. It does nothing else, as it may be late:
+// where it was refused for want of space, nothing has changed that it is guarded on.
+func (l *lease) moveTxn(ctx context.Context, epoch int64) (*clientv3.TxnResponse, error) {
 	return repeated(ctx, l.s, func(ctx context.Context) (*clientv3.TxnResponse, error) {
 		return l.s.client.Txn(ctx).If(
 			clientv3.Compare(clientv3.ModRevision(l.key), "=", epoch),
 		).Then(
 			clientv3.OpPut(l.key, "", clientv3.WithIgnoreValue(), clientv3.WithIgnoreLease()),
-			more,
 		).Else(
 			clientv3.OpGet(l.key, clientv3.WithKeysOnly()),
 		).Commit()

@@ -33,7 +33,9 @@ type tenant struct {
 	limited bool   // the queue has a limit
 	token   uint64 // of its entry, once that is known to have been made
 	doubt   bool   // a request to delete the key, whatever is there, may be under way
-	epoch   int64  // that the latest request to make the entry is guarded on; 0: there was none
+	epoch   int64  // that the latest request to make the entry is guarded on; 0: none is recorded
+	unsent  bool   // no request was ever sent
+	givenUp bool   // none is to be sent any more
 }
 
 func newSlots() *slots { return &slots{used: map[string]map[int]string{}, of: map[string]tenant{}} }
@@ -44,6 +46,8 @@ func (s *slots) take(name, id string, keyed, limited bool) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if t, ok := s.of[id]; ok {
+		t.unsent, t.givenUp = false, false
+		s.of[id] = t
 		return t.slot
 	}
 	slot := noSlot
@@ -119,23 +123,51 @@ func (s *slots) deleted(id string) {
 	}
 }
 
-// sent records the epoch that a request to make the claim's entry is guarded on, or
-// that none was sent, with 0.
-func (s *slots) sent(id string, epoch int64) {
+// send records the epoch that a request to make the claim's entry is about to be guarded
+// on, and returns the one before. It reports false where the claim has been given up,
+// and the request must not be sent.
+func (s *slots) send(id string, epoch int64) (before int64, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t, ok := s.of[id]
+	if !ok || t.givenUp {
+		return 0, false
+	}
+	before, t.epoch = t.epoch, epoch
+	s.of[id] = t
+	return before, true
+}
+
+// unsend takes that back: the request was not sent after all.
+func (s *slots) unsend(id string, before int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if t, ok := s.of[id]; ok {
-		t.epoch = epoch
+		t.epoch, t.unsent = before, before == 0
 		s.of[id] = t
 	}
 }
 
-// epoch returns what sent recorded, unless the claim has no key.
-func (s *slots) epoch(id string) (epoch int64, ok bool) {
+// giveUp keeps a Join that is under way from sending another request, and reports
+// whether none was sent at all.
+func (s *slots) giveUp(id string) (unsent bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t, ok := s.of[id]
-	return t.epoch, ok
+	if ok {
+		t.givenUp = true
+		s.of[id] = t
+	}
+	return t.unsent
+}
+
+// fenced reports whether the latest request to make the claim's entry is guarded on an
+// epoch before this one.
+func (s *slots) fenced(id string, epoch int64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.of[id]
+	return t.epoch != 0 && t.epoch < epoch
 }
 
 // find returns the slot of a claim, or noSlot.

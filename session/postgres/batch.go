@@ -54,27 +54,39 @@ func newGathering(s *store, one, many string, fields func(r *row) []any) *gather
 	return &gathering{s: s, one: one, many: many, fields: fields, waiting: map[string][]*gathered{}}
 }
 
-// ask makes a call, of the queue, and returns the rows of the answer.
+// ask makes a call, of the queue, and returns the rows of the answer. It has to be
+// short: should we stop while we are told, the server keeps the locks of all that go
+// together until it has sent everything.
 func (g *gathering) ask(ctx context.Context, queue string, args ...any) ([]row, error) {
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
 	select {
 	case g.s.lanes <- struct{}{}:
+		return g.call(ctx, args)
 	default:
-		c := &gathered{queue: queue, args: args, answered: make(chan struct{})}
-		if err := g.gather(ctx, c); err != nil {
-			return nil, err
-		}
-		if !c.alone {
-			return c.rows, nil
-		}
-		if err := g.s.enter(ctx); err != nil {
-			return nil, err
-		}
 	}
-	var rows []row
-	err := g.s.within(ctx, ordinary, g.s.leave, g.one, args, func(r pgx.Rows) error {
+	c := &gathered{queue: queue, args: args, answered: make(chan struct{})}
+	if err := g.gather(ctx, c); err != nil {
+		return nil, err
+	}
+	if !c.alone {
+		return c.rows, nil
+	}
+	return g.askAlone(ctx, args...)
+}
+
+// askAlone is ask for a call that does not go with others.
+func (g *gathering) askAlone(ctx context.Context, args ...any) ([]row, error) {
+	if err := g.s.enter(ctx); err != nil {
+		return nil, err
+	}
+	return g.call(ctx, args)
+}
+
+// call makes a call that has a lane.
+func (g *gathering) call(ctx context.Context, args []any) (rows []row, err error) {
+	err = g.s.within(ctx, ordinary, g.s.leave, g.one, args, func(r pgx.Rows) error {
 		rows = append(rows, row{})
 		return r.Scan(g.fields(&rows[len(rows)-1])...)
 	})

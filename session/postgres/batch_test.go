@@ -136,6 +136,29 @@ func TestJoinsThatFindNoConnectionAreCommittedTogether(t *testing.T) {
 	}
 }
 
+// Who may be answered at length goes alone: a process that stops while it reads an answer
+// keeps what the server has locked for it.
+func TestJoinsWithLongAnswersGoAlone(t *testing.T) {
+	t.Parallel()
+	p := enter(t, namespace(t, "batchlong"), patience, nil)
+	j := newJam(t, p, "batchlong")
+	for i := range 3 {
+		j.start(bounded(t), p, claim(fmt.Sprint("short", i)))
+		reader, candidate := claim(fmt.Sprint("readers", i)), claim(fmt.Sprint("leader", i))
+		reader.Mode, candidate.Kind, candidate.Value = driver.Shared, "election", "here"
+		j.start(bounded(t), p, reader)
+		j.start(bounded(t), p, candidate)
+	}
+	j.gathered(3)
+	j.clear()
+	j.work.Wait()
+	const alone = `SELECT count(DISTINCT xmin::text) FROM batchlong.entry e WHERE queue ~ '^(readers|leader)'
+		AND NOT EXISTS (SELECT FROM batchlong.entry x WHERE x.queue <> e.queue AND x.xmin::text = e.xmin::text)`
+	if n := ask[int64](t, alone); n != 6 {
+		t.Errorf("%d of 6 were joined in transactions of their own", n)
+	}
+}
+
 // A batch leaves out a queue that somebody keeps locked, whose own join waits.
 func TestBatchDoesNotWaitForAQueueThatIsLocked(t *testing.T) {
 	t.Parallel()

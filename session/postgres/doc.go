@@ -90,7 +90,9 @@
 // Joins and leaves that find all connections busy are gathered, and go together with
 // the next one that is free: up to 32 in one transaction, each of another queue, and never
 // joins with leaves. Such a transaction waits for no lock: a queue that is locked just then
-// has its request made separately. Nothing is delayed to be gathered.
+// has its request made separately. So have joins that may be answered with a whole queue,
+// or with values: a process that is stopped keeps what is locked for it until it has been
+// told everything. Nothing is delayed to be gathered.
 //
 // # How time enters
 //

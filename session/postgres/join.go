@@ -54,9 +54,16 @@ func (l *lease) join(ctx context.Context, c driver.Claim, sp *spot) (driver.View
 			seen = unknown
 		}
 	}
-	args := []any{l.id, c.Name, c.ID, c.Kind, string(c.Mode), []byte(c.Value), encodeInfo(c.Info), c.Limit}
+	what := []any{l.id, c.Name, c.ID, c.Kind, string(c.Mode), []byte(c.Value), encodeInfo(c.Info), c.Limit}
 	for reaped := false; ; {
-		rows, err := l.s.joins.ask(ctx, c.Name, append(args[:len(args):len(args)], seen.n, seen.version, seen.limit)...)
+		args := append(what[:len(what):len(what)], seen.n, seen.version, seen.limit)
+		var rows []row
+		var err error
+		if c.Mode == driver.Exclusive && c.Value == "" && c.Admit == nil {
+			rows, err = l.s.joins.ask(ctx, c.Name, args...) // the answer is one entry at most, of that kind
+		} else {
+			rows, err = l.s.joins.askAlone(ctx, args...)
+		}
 		switch {
 		case err != nil:
 			return driver.View{}, err
