@@ -3,7 +3,8 @@
 // them, freeze them, and end sessions behind their clients' backs.
 //
 // It needs the command java, and ZooKeeper's jars where Debian's package
-// libzookeeper-java puts them.
+// libzookeeper-java puts them. FAIRLEAD_ZOOKEEPER_JARS=DIR has another release's
+// zookeeper.jar and zookeeper-jute.jar, from DIR, come before these.
 //
 // # Ports
 //

@@ -14,13 +14,22 @@ var jars = []string{"zookeeper.jar", "slf4j-simple.jar", "netty-codec.jar"}
 
 const jarDir = "/usr/share/java"
 
+// otherVariable names a directory with the jars of another release of ZooKeeper,
+// zookeeper.jar and zookeeper-jute.jar. What those need comes from Debian's packages.
+const otherVariable = "FAIRLEAD_ZOOKEEPER_JARS"
+
 // command returns the command line of a server at the place.
 func command(c *Config, p *place) (*exec.Cmd, error) {
-	paths := make([]string, len(jars))
-	for i, jar := range jars {
-		paths[i] = filepath.Join(jarDir, jar)
-		if _, err := os.Stat(paths[i]); err != nil {
-			return nil, fmt.Errorf("find ZooKeeper (Debian's libzookeeper-java has it): %w", err)
+	var paths []string
+	if dir := os.Getenv(otherVariable); dir != "" {
+		paths = append(paths, filepath.Join(dir, "zookeeper-jute.jar"), filepath.Join(dir, "zookeeper.jar"))
+	}
+	for _, jar := range jars {
+		paths = append(paths, filepath.Join(jarDir, jar))
+	}
+	for _, path := range paths {
+		if _, err := os.Stat(path); err != nil {
+			return nil, fmt.Errorf("find ZooKeeper (Debian's libzookeeper-java has it, or %s says where another is): %w", otherVariable, err)
 		}
 	}
 	args := []string{

@@ -110,13 +110,15 @@ func (c *Case) story(t *Try) string {
 const promptly = 2 * time.Second
 
 // told checks those whose session an operator has ended, or whose entry one has
-// removed. The former hear of it; the latter find out, as a session looks at its entries
+// removed, if that is known to have worked. The former hear of it; the latter find out, as a session looks at its entries
 // three times in a TTL.
 func (c *Case) told() (looked int, found []Violation) {
 	for i := range c.Strikes {
 		s := &c.Strikes[i]
 		limit := promptly
 		switch {
+		case s.Failed: // so there may be nothing to be told
+			continue
 		case s.Token != 0:
 			limit += c.TTL / 3
 		case !s.Ended:

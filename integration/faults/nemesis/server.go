@@ -117,6 +117,7 @@ func (n *Nemesis) operate(ctx context.Context, f Fault) error {
 		if errors.Is(err, cluster.ErrNone) {
 			return nil
 		}
+		s.Failed = true
 		s.Text += ": " + err.Error()
 	}
 	n.done(s)
