@@ -56,7 +56,8 @@
 //
 // Joining is one transaction: check the session's node, at the epoch that we know;
 // create the entry; set the queue's node. The last tells the transaction's number, which
-// is the entry's czxid, and the token. Then the queue is listed. Waiting is a watch on the
+// is the entry's czxid, and the token; and how many children the node has, so that the
+// queue is listed only where somebody else is in it. Waiting is a watch on the
 // nearest entry ahead, and a look at the queue when that fires; a session has at most
 // one watch on a node, however many of its goroutines wait for it. Leaving deletes
 // the node, whose path never comes again.

@@ -4,18 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 
 	"github.com/go-zookeeper/zk"
 
 	"github.com/fairlead-go/fairlead/session/driver"
 )
 
-// Join implements driver.Lease. It is one transaction, and then a look:
+// Join implements driver.Lease. It is one transaction, and then a look where that shows
+// that somebody else is in the queue:
 //
 //	check   that the session's node is there, at the epoch that we know
 //	create  the entry
 //	set     the queue's node: that tells the entry's number in the order of all
-//	        changes, which is its token, and that somebody has joined
+//	        changes, which is its token, how many there are in the queue, and
+//	        that somebody has joined
 //
 // With Admit, the last is guarded on the version at which Admit has seen the queue.
 // Others do not set the node, so what came of theirs meanwhile shows in the look:
@@ -32,12 +35,12 @@ func (l *lease) Join(ctx context.Context, c driver.Claim) (driver.View, error) {
 			return driver.View{}, l.refused(ctx, op, c, err)
 		}
 	}
-	me, list, err := l.create(ctx, c, name)
+	me, alone, err := l.create(ctx, c, name)
 	if err != nil {
 		return driver.View{}, l.refused(ctx, op, c, err)
 	}
 	l.made(c.ID, me.Key, me.Token)
-	v, err := l.settleIn(ctx, c, me, list)
+	v, err := l.settleIn(ctx, c, me, alone)
 	if err != nil {
 		return driver.View{}, l.refused(ctx, op, c, err)
 	}
@@ -52,32 +55,44 @@ func (l *lease) refused(ctx context.Context, op string, c driver.Claim, err erro
 	return l.failed(ctx, op, err)
 }
 
-// create makes the entry, and lists the queue.
-func (l *lease) create(ctx context.Context, c driver.Claim, name string) (me driver.Entry, list listing, err error) {
+// create makes the entry, and tells whether it is alone in the queue: the operations of a
+// transaction apply in their order, and nothing between them, so that the last one counts
+// what there is with the entry.
+func (l *lease) create(ctx context.Context, c driver.Claim, name string) (me driver.Entry, alone bool, err error) {
 	dir := l.s.queueDir(c.Name)
-	data := encodeEntry(c.Kind, c.Info, c.Value)
+	entry := &zk.CreateRequest{
+		Path: dir + "/" + name, Data: encodeEntry(c.Kind, c.Info, c.Value), Acl: l.s.acl, Flags: zk.FlagEphemeral | zk.FlagSequence,
+	}
+	done, err := l.make(ctx, c, dir, entry)
+	if err != nil {
+		return me, false, err
+	}
+	me = driver.Entry{
+		Name: c.Name, Key: done[0].String, ID: c.ID, Token: uint64(done[1].Stat.Mzxid), Lease: l.id,
+		Kind: c.Kind, Mode: c.Mode, Value: c.Value, Info: c.Info,
+	}
+	return me, done[1].Stat.NumChildren == 1, nil
+}
+
+// make makes the entry. It returns the answers to what makes it, and to what sets the
+// queue's node.
+func (l *lease) make(ctx context.Context, c driver.Claim, dir string, entry *zk.CreateRequest) ([]zk.MultiResponse, error) {
 	for {
 		epoch := l.epoch.Load()
-		version := int32(-1)
+		set := &zk.SetDataRequest{Path: dir, Version: -1}
 		if c.Admit != nil {
-			if version, err = l.admit(ctx, c, dir); err != nil {
-				return me, list, err
+			version, err := l.admit(ctx, c, dir)
+			if err != nil {
+				return nil, err
 			}
+			set.Version = version
 		}
-		done, list, failed, err := l.c.multiAndList(ctx, dir,
-			&zk.CheckVersionRequest{Path: l.s.sessionPath(l.id), Version: epoch},
-			&zk.CreateRequest{Path: dir + "/" + name, Data: data, Acl: l.s.acl, Flags: zk.FlagEphemeral | zk.FlagSequence},
-			&zk.SetDataRequest{Path: dir, Version: version},
-		)
+		done, failed, err := l.c.multi(ctx, &zk.CheckVersionRequest{Path: l.s.sessionPath(l.id), Version: epoch}, entry, set)
 		switch {
 		case err == nil:
-			token := uint64(done[2].Stat.Mzxid)
-			return driver.Entry{
-				Name: c.Name, Key: done[1].String, ID: c.ID, Token: token, Lease: l.id,
-				Kind: c.Kind, Mode: c.Mode, Value: c.Value, Info: c.Info,
-			}, list, nil
+			return done[1:], nil
 		case failed == 0 && errors.Is(err, zk.ErrNoNode):
-			return me, list, driver.ErrLeaseGone
+			return nil, driver.ErrLeaseGone
 		case failed == 0 && errors.Is(err, zk.ErrBadVersion):
 			err = l.readEpoch(ctx)
 		case failed == 1 && errors.Is(err, zk.ErrNoNode):
@@ -85,10 +100,10 @@ func (l *lease) create(ctx context.Context, c driver.Claim, name string) (me dri
 		case failed == 2 && (errors.Is(err, zk.ErrBadVersion) || errors.Is(err, zk.ErrNoNode)):
 			err = nil // somebody has joined, or the node was made anew: Admit has to look again
 		default:
-			err = mayBeTooLarge(err, len(data))
+			err = mayBeTooLarge(err, len(entry.Data))
 		}
 		if err != nil {
-			return me, list, err
+			return nil, err
 		}
 	}
 }
@@ -147,11 +162,11 @@ func limitIs(c driver.Claim, ahead []driver.Entry, limit driver.Limit) error {
 
 // settleIn looks at the queue from an entry that was just made. It takes the entry
 // back where it should not be there: ahead of it are those whom we could not see
-// before, or others give the queue another limit in the same moment. A listing from
-// before the entry was made is no good.
-func (l *lease) settleIn(ctx context.Context, c driver.Claim, me driver.Entry, list listing) (v driver.View, err error) {
-	if list.stat != nil && uint64(list.stat.Pzxid) >= me.Token {
-		v, err = l.viewOf(ctx, me, list, true)
+// before, or others give the queue another limit in the same moment. One that was alone
+// then need not look who is ahead.
+func (l *lease) settleIn(ctx context.Context, c driver.Claim, me driver.Entry, alone bool) (v driver.View, err error) {
+	if alone {
+		v, err = l.viewOf(ctx, me, listing{names: []string{path.Base(me.Key)}}, true)
 	} else {
 		v, err = l.view(ctx, me, true)
 	}
@@ -245,7 +260,7 @@ func (l *lease) Resolve(ctx context.Context, c driver.Claim) (driver.View, error
 	}
 	l.claim(c)
 	l.made(c.ID, e.Key, e.Token)
-	v, err := l.settleIn(ctx, c, e, listing{})
+	v, err := l.settleIn(ctx, c, e, false)
 	if isRefusal(err) {
 		return driver.View{}, gone // it was taken back
 	}
