@@ -62,6 +62,10 @@
 // one watch on a node, however many of its goroutines wait for it. Leaving deletes
 // the node, whose path never comes again.
 //
+// Where a session has several joins under way, those that come meanwhile go together, of a
+// queue each, in one transaction; and so do leaves. One that the server refuses for any of
+// them does nothing, and each is made again alone.
+//
 // The order of a queue is that of the sequence numbers, up to the end of the server's
 // counter, 2^31-1, where it gives out numbers beyond and the same ones again: then it is
 // that of the czxids, for which every entry is asked. The counter begins anew when the

@@ -167,11 +167,12 @@ func (l *lease) Leave(ctx context.Context, e driver.Entry) error {
 	if e.Mode == driver.Permit {
 		err = l.leavePermit(ctx, e)
 	} else {
-		err = l.delete(ctx, e.Key)
+		ops := []any{&zk.DeleteRequest{Path: e.Key, Version: -1}}
+		_, err = l.leaves.do(ctx, e.Name, len(e.Key)+overhead, ops, func() ([]zk.MultiResponse, error) { return nil, l.delete(ctx, e.Key) })
 	}
 	if err == nil {
 		l.drop(e.ID)
-		l.leaves(e.Name)
+		l.hasLeft(e.Name)
 	}
 	return l.failed(ctx, op, err)
 }

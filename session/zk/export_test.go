@@ -1,6 +1,10 @@
 package zk
 
-import "github.com/fairlead-go/fairlead/session/driver"
+import (
+	"github.com/go-zookeeper/zk"
+
+	"github.com/fairlead-go/fairlead/session/driver"
+)
 
 // SessionOf tells what it takes to end a lease's session from outside.
 func SessionOf(l driver.Lease) (id int64, passwd []byte) {
@@ -19,3 +23,72 @@ func WatchesOwn(l driver.Lease, e driver.Entry) bool {
 
 // Versioned is the finding about a server of that version.
 func Versioned(version string) driver.Finding { return visit{versions: []string{version}}.version() }
+
+// An Interposer stands between a lease and the client library: it sees what is asked for,
+// which is operations or, where a node's children are listed, its path; and it sends
+// that, or does not.
+type Interposer func(ops []any, send func() ([]zk.MultiResponse, error)) ([]zk.MultiResponse, error)
+
+type interposed struct {
+	keeper
+	f Interposer
+}
+
+// Interpose puts an Interposer in place, before the lease is used.
+func Interpose(l driver.Lease, f Interposer) {
+	z := l.(*lease)
+	z.s.work.Wait() // what a new lease does in the background
+	z.c.keeper = interposed{z.c.keeper, f}
+}
+
+func (i interposed) Multi(ops ...any) ([]zk.MultiResponse, error) {
+	return i.f(ops, func() ([]zk.MultiResponse, error) { return i.keeper.Multi(ops...) })
+}
+
+func (i interposed) Delete(path string, version int32) error {
+	_, err := i.f([]any{&zk.DeleteRequest{Path: path, Version: version}}, func() ([]zk.MultiResponse, error) {
+		return nil, i.keeper.Delete(path, version)
+	})
+	return err
+}
+
+func (i interposed) Children(path string) (names []string, stat *zk.Stat, err error) {
+	_, err = i.f([]any{path}, func() ([]zk.MultiResponse, error) {
+		names, stat, err = i.keeper.Children(path)
+		return nil, err
+	})
+	return names, stat, err
+}
+
+// SetLanes has a lease's joins and leaves wait where so many are under way.
+func SetLanes(l driver.Lease, n int) {
+	for _, b := range batchers(l) {
+		b.mu.Lock()
+		b.lanes = n
+		b.mu.Unlock()
+	}
+}
+
+// Waiting tells how many joins and leaves of a lease wait for others.
+func Waiting(l driver.Lease) (n int) {
+	for _, b := range batchers(l) {
+		b.mu.Lock()
+		n += len(b.waiting)
+		b.mu.Unlock()
+	}
+	return n
+}
+
+func batchers(l driver.Lease) []*batcher { return []*batcher{l.(*lease).joins, l.(*lease).leaves} }
+
+// The bounds of a batch.
+const (
+	MaxBatch      = maxBatch
+	MaxBatchBytes = maxBatchBytes
+)
+
+// Connected tells whether there is a connection.
+func Connected(l driver.Lease) bool {
+	connected, _ := l.(*lease).c.state()
+	return connected
+}

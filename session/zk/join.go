@@ -36,6 +36,9 @@ func (l *lease) Join(ctx context.Context, c driver.Claim) (driver.View, error) {
 		}
 	}
 	me, alone, err := l.create(ctx, c, name)
+	if errors.Is(err, errUnsent) {
+		l.unsent(c.ID)
+	}
 	if err != nil {
 		return driver.View{}, l.refused(ctx, op, c, err)
 	}
@@ -74,9 +77,20 @@ func (l *lease) create(ctx context.Context, c driver.Claim, name string) (me dri
 	return me, done[1].Stat.NumChildren == 1, nil
 }
 
-// make makes the entry. It returns the answers to what makes it, and to what sets the
-// queue's node.
+// make makes the entry, perhaps together with others. It returns the answers to what makes
+// it, and to what sets the queue's node. A join that may be refused for what is in its
+// queue goes alone: others have nothing to do with that.
 func (l *lease) make(ctx context.Context, c driver.Claim, dir string, entry *zk.CreateRequest) ([]zk.MultiResponse, error) {
+	if c.Admit != nil || c.Limit > 0 {
+		return l.makeAlone(ctx, c, dir, entry)
+	}
+	ops := []any{entry, &zk.SetDataRequest{Path: dir, Version: -1}}
+	size := len(entry.Path) + len(entry.Data) + len(dir) + overhead
+	return l.joins.do(ctx, c.Name, size, ops, func() ([]zk.MultiResponse, error) { return l.makeAlone(ctx, c, dir, entry) })
+}
+
+// makeAlone is make in a transaction of the entry's own.
+func (l *lease) makeAlone(ctx context.Context, c driver.Claim, dir string, entry *zk.CreateRequest) ([]zk.MultiResponse, error) {
 	for {
 		epoch := l.epoch.Load()
 		set := &zk.SetDataRequest{Path: dir, Version: -1}
@@ -244,7 +258,7 @@ func (l *lease) find(ctx context.Context, c driver.Claim) (driver.Entry, bool, e
 func (l *lease) Resolve(ctx context.Context, c driver.Claim) (driver.View, error) {
 	op := "resolve the claim on " + quoted(c.Name)
 	gone := fmt.Errorf("%s: %w", op, driver.ErrEntryGone)
-	if _, err := nodeName(c); err != nil {
+	if _, err := nodeName(c); err != nil || l.dropUnsent(c.ID) {
 		return driver.View{}, gone
 	}
 	if err := l.fence(ctx); err != nil {
@@ -270,7 +284,7 @@ func (l *lease) Resolve(ctx context.Context, c driver.Claim) (driver.View, error
 // Withdraw implements driver.Lease.
 func (l *lease) Withdraw(ctx context.Context, c driver.Claim) error {
 	op := "withdraw the claim on " + quoted(c.Name)
-	if _, err := nodeName(c); err != nil {
+	if _, err := nodeName(c); err != nil || l.dropUnsent(c.ID) {
 		return nil // never asked for
 	}
 	if err := l.fence(ctx); err != nil {

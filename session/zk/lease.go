@@ -24,6 +24,8 @@ type lease struct {
 	ttl      time.Duration
 	identity string
 	epoch    atomic.Int32
+	joins    *batcher
+	leaves   *batcher
 	idle     *time.Timer           // since the last renewal
 	unmarked atomic.Pointer[watch] // on the session's node, when that had no marks
 
@@ -36,6 +38,7 @@ type lease struct {
 type claimed struct {
 	name    string
 	limited bool   // the queue has a limit
+	unsent  bool   // the entry was never asked for
 	path    string // "" until the entry is known to have been made
 	token   uint64
 	only    string // the only entry ahead, when that was looked for last
@@ -60,6 +63,8 @@ func (s *store) Grant(ctx context.Context, spec driver.Spec) (driver.Lease, time
 		s: s, c: c, id: leaseID(id), ttl: ttl, identity: spec.Identity,
 		claims: map[string]*claimed{}, left: map[string]time.Time{},
 	}
+	l.joins = newBatcher(c, func() any { return &zk.CheckVersionRequest{Path: s.sessionPath(l.id), Version: l.epoch.Load()} })
+	l.leaves = newBatcher(c, nil)
 	l.idle = time.AfterFunc(ttl, func() {
 		c.gate.pause(ttl + ttl/4) // a server may count some time more
 		l.idle.Reset(3 * ttl)
@@ -287,9 +292,33 @@ func (l *lease) knows(id string) bool {
 func (l *lease) claim(c driver.Claim) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, ok := l.claims[c.ID]; !ok {
+	if known, ok := l.claims[c.ID]; ok {
+		known.unsent = false
+	} else {
 		l.claims[c.ID] = &claimed{name: c.Name, limited: c.Limit > 0}
 	}
+}
+
+// unsent records that the entry of a claim was not asked for after all.
+func (l *lease) unsent(id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c, ok := l.claims[id]; ok {
+		c.unsent = true
+	}
+}
+
+// dropUnsent forgets a claim whose entry was never asked for, and reports whether it is
+// one.
+func (l *lease) dropUnsent(id string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c, ok := l.claims[id]
+	if ok && c.unsent {
+		delete(l.claims, id)
+		return true
+	}
+	return false
 }
 
 func (l *lease) made(id, path string, token uint64) {
@@ -315,8 +344,8 @@ const (
 	soon = 100 * time.Millisecond
 )
 
-// leaves records that an entry has left a queue.
-func (l *lease) leaves(name string) {
+// hasLeft records that an entry has left a queue.
+func (l *lease) hasLeft(name string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.left) == maxLeft {
