@@ -275,8 +275,8 @@ func (l *lease) Resolve(ctx context.Context, c driver.Claim) (driver.View, error
 	l.claim(c)
 	l.made(c.ID, e.Key, e.Token)
 	v, err := l.settleIn(ctx, c, e, false)
-	if isRefusal(err) {
-		return driver.View{}, gone // it was taken back
+	if isRefusal(err) { // it was taken back, also where the limit has changed only since it was made
+		return driver.View{}, gone
 	}
 	return v, l.failed(ctx, op, err)
 }
