@@ -28,8 +28,7 @@ const (
 	zookeeperRoot    = "/faults"
 
 	// strayTime is how long a server may stay out of the ensemble when nothing is in its way any
-	// more, until it is restarted, as an operator would do. ZooKeeper 3.8.0 has servers that
-	// never come back by themselves.
+	// more, until it is restarted, as an operator would do.
 	strayTime = 45 * time.Second
 )
 
@@ -229,13 +228,17 @@ func (c *zookeeper) Recovered(ctx context.Context) error {
 	})
 }
 
-// fetch restarts the servers that have run for long and are not among those that take part.
+// fetch restarts the servers that have died by themselves, as one does a while after its
+// disk was full, and those that have run for long and are not among those that take part.
 func (c *zookeeper) fetch(ctx context.Context, part []*zkserver.Server) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i, s := range c.Servers() {
+		dead, why := s.Pid() == 0, fmt.Sprintf("stayed out of the ensemble for %v", c.stray)
 		switch {
-		case s.Pid() == 0 || slices.Contains(part, s):
+		case dead:
+			why = "had died"
+		case slices.Contains(part, s):
 			c.since[i] = time.Time{}
 			continue
 		case c.since[i].IsZero():
@@ -245,20 +248,21 @@ func (c *zookeeper) fetch(ctx context.Context, part []*zkserver.Server) error {
 			continue
 		}
 		lines := strings.Split(strings.TrimSpace(s.Log()), "\n")
-		c.notes = append(c.notes, fmt.Sprintf("%s stayed out of the ensemble for %v, and was restarted; it said last: %s",
-			c.Members()[i], c.stray, lines[len(lines)-1]))
+		c.notes = append(c.notes, fmt.Sprintf("%s %s, and was started again; it said last: %s", c.Members()[i], why, lines[len(lines)-1]))
 		c.since[i] = time.Time{}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), strayTime)
 		defer cancel()
-		if err := s.Kill(); err != nil {
-			return err
+		if !dead {
+			if err := s.Kill(); err != nil {
+				return err
+			}
 		}
 		return s.Restart(ctx)
 	}
 	return nil
 }
 
-// Notes tells of the servers that were restarted.
+// Notes tells of the servers that were started again.
 func (c *zookeeper) Notes() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
