@@ -22,7 +22,7 @@ import (
 var elsewhere = []string{"+asking", "+cluster|shards", "+role"}
 
 // courtesies are those whose refusal nobody minds, unless, for the last, in a cluster.
-var courtesies = []string{"+ping", "+unsubscribe", "+punsubscribe", "+discard", "+cluster|slots"}
+var courtesies = []string{"+ping", "+cluster|slots"}
 
 // A user without one of the rules cannot do all that a user with all of them can: none is
 // there in vain. Without some of them the server only logs that it refuses.
@@ -273,18 +273,10 @@ func (u *usage) watch() error {
 		go func() { _, _ = u.a.Join(u.ctx, claim("watched")) }()
 		return nil
 	})
-	if !errors.Is(err, errSeen) {
-		return err
+	if errors.Is(err, errSeen) {
+		return nil
 	}
-	for begun := time.Now(); ; time.Sleep(10 * time.Millisecond) { // its end
-		answer := do(u.t, u.s, "PUBSUB", "SHARDNUMSUB", u.prefix+"c:watched").([]any)
-		if answer[1] == int64(0) {
-			return nil
-		}
-		if time.Since(begun) > short {
-			return errors.New("the subscription stays")
-		}
-	}
+	return err
 }
 
 func (u *usage) permits() error {

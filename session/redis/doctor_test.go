@@ -69,8 +69,18 @@ func TestExaminationFindsThatTheServerCannotAppend(t *testing.T) {
 	s := start(t, redisserver.Config{})
 	st := connect(t, serverURL(s, ""), nil, nil)
 	defer st.Close()
+	fillDisk(t, s)
+	found := drivertest.Examine(t, st)
+	drivertest.ExpectVerdicts(t, found, map[string]driver.Verdict{"persistence": driver.Failure})
+	if f := found["persistence"]; !strings.Contains(f.Advice, "full disk") {
+		t.Errorf("it says %+v", f)
+	}
+}
+
+// fillDisk has the server append to a disk that is full, so that it takes no writes.
+func fillDisk(t *testing.T, s *redisserver.Server) {
+	t.Helper()
 	do(t, s, "CONFIG", "SET", "appendonly", "no", "appendfsync", "everysec") // with always it would end
-	// The file that it appends to from when it is told to is on a disk that is full.
 	dir := filepath.Join(s.Dir(), "appendonlydir")
 	if err := errors.Join(os.MkdirAll(dir, 0o700), os.Symlink("/dev/full", filepath.Join(dir, "temp-appendonly.aof.incr"))); err != nil {
 		t.Fatal(err)
@@ -78,11 +88,6 @@ func TestExaminationFindsThatTheServerCannotAppend(t *testing.T) {
 	do(t, s, "CONFIG", "SET", "appendonly", "yes")
 	do(t, s, "SET", "x", "y")
 	awaitInfo(t, s, "aof_last_write_status", "err")
-	found := drivertest.Examine(t, st)
-	drivertest.ExpectVerdicts(t, found, map[string]driver.Verdict{"persistence": driver.Failure})
-	if f := found["persistence"]; !strings.Contains(f.Advice, "full disk") {
-		t.Errorf("it says %+v", f)
-	}
 }
 
 // awaitInfo waits until the server says so of its persistence.

@@ -26,7 +26,8 @@ type inbox struct {
 	failed    chan struct{}           // of room 1: there is a new reason
 	lost      chan struct{}           // of room 1: the server has ended a subscription
 	listeners map[string][]*listener  // by session or entry
-	observers map[string]*observers   // by channel
+	observers map[string]*observers   // by channel: all that are subscribed to
+	idle      int                     // of those, without anybody who watches
 }
 
 // A listener is told what comes for a session or an entry of it.
@@ -66,7 +67,6 @@ func (b *inbox) run(ctx context.Context) {
 		select {
 		case <-down.closed:
 		case <-b.lost:
-			down.conn.Close()
 		case <-ctx.Done():
 		}
 		down.release()
@@ -75,7 +75,6 @@ func (b *inbox) run(ctx context.Context) {
 
 // A downfall tells the end of a connection.
 type downfall struct {
-	conn    rueidis.DedicatedClient
 	closed  <-chan error
 	release func()
 }
@@ -84,20 +83,25 @@ type downfall struct {
 func (b *inbox) connect(ctx context.Context) (downfall, error) {
 	conn, release := b.s.client.Dedicate()
 	closed := conn.SetPubSubHooks(rueidis.PubSubHooks{OnMessage: b.take, OnSubscription: b.confirm})
-	d := downfall{conn, closed, func() { b.drop(conn); release() }}
+	// To close it first spares rueidis the unsubscribing, see leave.
+	d := downfall{closed, func() { b.drop(conn); conn.Close(); release() }}
 	select {
 	case <-b.lost: // of the connection before
 	default:
 	}
 	b.mu.Lock()
 	channels := []string{b.channel}
-	for c := range b.observers {
+	for c, o := range b.observers {
+		if o.n == 0 {
+			delete(b.observers, c)
+			continue
+		}
 		channels = append(channels, c)
 	}
+	b.idle = 0
 	b.conn = conn // who begins to watch from here on subscribes by itself
 	b.mu.Unlock()
 	if err := b.subscribe(ctx, conn, channels...); err != nil {
-		conn.Close()
 		d.release()
 		return d, err
 	}
@@ -248,17 +252,20 @@ func (b *inbox) observe(name string) (*observers, func()) {
 	channel := b.s.prefix + "c:" + name
 	b.mu.Lock()
 	o := b.observers[channel]
-	if o == nil {
+	first := o == nil
+	if first {
 		o = &observers{changed: make(chan struct{})}
 		b.observers[channel] = o
+	} else if o.n == 0 {
+		b.idle--
 	}
 	o.n++
-	conn, first := b.conn, o.n == 1
+	conn := b.conn
 	b.mu.Unlock()
 	if first && conn != nil {
 		b.s.background(func() { b.add(conn, channel) }) // whether or not ctx ends: others may come
 	}
-	return o, func() { b.leave(channel, o) }
+	return o, func() { b.leave(o) }
 }
 
 // add subscribes to the channel of a queue, and has those who watch it look.
@@ -275,22 +282,21 @@ func (b *inbox) add(conn rueidis.DedicatedClient, channel string) {
 	}
 }
 
-// leave ends what observe began. Whoever begins to watch just then might lose the
-// subscription, and is subscribed anew: see confirm.
-func (b *inbox) leave(channel string, o *observers) {
+// maxIdle is how many queues stay subscribed to that nobody watches any more.
+const maxIdle = 256
+
+// leave ends what observe began. The subscription stays, for whoever watches that queue
+// next, until there are too many of no use: those end with the connection. To end one
+// alone is not safe: behind each SUNSUBSCRIBE rueidis sends a PING, and when the server
+// refuses that because it cannot write to its disk (MISCONF), rueidis panics.
+func (b *inbox) leave(o *observers) {
 	b.mu.Lock()
-	o.n--
-	last, conn := o.n == 0, b.conn
-	if last {
-		delete(b.observers, channel)
+	defer b.mu.Unlock()
+	if o.n--; o.n > 0 {
+		return
 	}
-	b.mu.Unlock()
-	if last && conn != nil {
-		b.s.background(func() {
-			ctx, cancel := context.WithTimeout(b.s.ctx, b.s.timeout)
-			defer cancel()
-			_ = conn.Do(ctx, conn.B().Sunsubscribe().Channel(channel).Build()).Error() // or it ends with the connection
-		})
+	if b.idle++; b.idle > maxIdle {
+		b.reconnect()
 	}
 }
 

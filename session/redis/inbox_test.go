@@ -10,6 +10,7 @@ import (
 
 	"github.com/fairlead-go/fairlead/internal/redisserver"
 	"github.com/fairlead-go/fairlead/session/driver"
+	"github.com/fairlead-go/fairlead/session/redis"
 )
 
 // prompt is less than the time after which who waits looks by itself, and more than a
@@ -146,33 +147,80 @@ func TestWatcherSeesWhatHappenedWhileItWasDeaf(t *testing.T) {
 	w.sees(t, 0, prompt-time.Second)
 }
 
-// Watches of one queue share a subscription, which ends with the last of them.
-func TestSubscriptionOfAQueueEndsWithItsLastWatcher(t *testing.T) {
+// Watches of one queue share a subscription, also one after another. Those that nobody
+// uses any more do not grow without bound, and end without harm to the others.
+func TestSubscriptionsOfQueuesAreSharedAndEnd(t *testing.T) {
 	t.Parallel()
 	s := startWarm(t, redisserver.Config{})
 	p := enter(t, s, nil)
-	channels := func(want int) func() error {
-		return func() error {
-			got := do(t, s, "PUBSUB", "SHARDCHANNELS", "{fairlead}:c:*").([]any)
-			if len(got) != want {
-				return fmt.Errorf("%v are subscribed to, want %d", got, want)
-			}
-			return nil
-		}
-	}
+	channels := func() int { return len(do(t, s, "PUBSUB", "SHARDCHANNELS", "{fairlead}:c:*").([]any)) }
 	for range 5 {
 		t.Run("", func(t *testing.T) {
 			one, two, other := watch(t, p.store, "q"), watch(t, p.store, "q"), watch(t, p.store, "other")
-			eventually(t, channels(2))
 			v := p.join("q")
 			one.sees(t, 1, prompt-time.Second)
 			two.sees(t, 1, prompt-time.Second)
 			p.leave(v.Me)
 			other.sees(t, 0, patience)
 		})
-		// The next ones begin while these subscriptions are just being ended.
+		if n := channels(); n != 2 {
+			t.Errorf("%d queues are subscribed to, want 2", n)
+		}
 	}
-	eventually(t, channels(0))
+	w := watch(t, p.store, "q")
+	for i := range 2*redis.MaxIdle + 1 {
+		t.Run("", func(t *testing.T) { watch(t, p.store, fmt.Sprint("q", i)).sees(t, 0, patience) })
+	}
+	eventually(t, func() error {
+		if n := channels(); n > redis.MaxIdle+1 {
+			return fmt.Errorf("%d queues are subscribed to, want at most %d", n, redis.MaxIdle+1)
+		}
+		return nil
+	})
+	v := p.join("q")
+	w.sees(t, 1, prompt-time.Second)
+	p.leave(v.Me)
+	w.sees(t, 0, prompt-time.Second)
+}
+
+// A server whose disk is full refuses even a PING, which rueidis does not expect behind an
+// end of subscriptions: its reader panics, and with it the process.
+func TestServerThatTakesNoWritesEndsNoClient(t *testing.T) {
+	t.Parallel()
+	s := startWarm(t, redisserver.Config{})
+	st, closing := connect(t, serverURL(s, ""), nil, nil), connect(t, serverURL(s, ""), nil, nil)
+	defer st.Close()
+	t.Run("", func(t *testing.T) {
+		for i := range 10 {
+			watch(t, st, fmt.Sprint("q", i)).sees(t, 0, patience)
+		}
+		fillDisk(t, s)
+		// The watches end, and a PING or two is sent behind them.
+	})
+	time.Sleep(2 * time.Second)
+	if err := closing.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// The same where each join waits for a replica, on a connection of its own.
+func TestServerThatTakesNoWritesEndsNoClientThatWaitsForReplicas(t *testing.T) {
+	t.Parallel()
+	r, err := redisserver.StartReplicated(redisserver.Config{Users: []string{rules(redis.DefaultNamespace)}}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.Close)
+	s := r.Servers()[0]
+	p := enterAt(t, serverURL(s, "?wait=1"), longTTL, nil)
+	p.join("q")
+	fillDisk(t, s)
+	for range 10 {
+		if _, err := p.Join(bounded(t), claim("q")); err == nil || !strings.Contains(err.Error(), "MISCONF") {
+			t.Fatalf("Join returned %v, want what the server says", err)
+		}
+	}
+	time.Sleep(2 * time.Second)
 }
 
 // Somebody has taken a place away by hand. Who had it does not hold any more, and who

@@ -9,8 +9,8 @@ func Rules(namespace string) string {
 		namespace = DefaultNamespace
 	}
 	return "~{" + namespace + "}:* &{" + namespace + "}:* " +
-		"+evalsha +eval +asking +ssubscribe +sunsubscribe +select +wait " +
-		"+ping +unsubscribe +punsubscribe +discard " +
+		"+evalsha +eval +asking +ssubscribe +select +wait " +
+		"+ping " +
 		"+time +info +get +set +del +exists +pttl +pexpire +spublish " +
 		"+hget +hset +hmget +hgetall +hexists +hdel " +
 		"+zadd +zrem +zrank +zrange +zrandmember " +

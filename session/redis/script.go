@@ -135,27 +135,65 @@ func (s *store) runSafely(ctx context.Context, sc script, args ...string) (reply
 }
 
 func (s *store) waiting(ctx context.Context, sc script, args []string) (r reply, err error) {
-	err = s.client.Dedicated(func(c rueidis.DedicatedClient) error {
-		wait := func() rueidis.Completed {
-			// Less than what we wait, so that we hear how many there were.
-			return c.B().Wait().Numreplicas(int64(s.replicas)).Timeout(s.timeout.Milliseconds() * 3 / 4).Build()
-		}
-		results := c.DoMulti(ctx, s.build(sc, false, args), wait())
-		var err error
-		if r, err = parse(results[0]); isNoScript(err) {
-			results = c.DoMulti(ctx, s.build(sc, true, args), wait())
-			r, err = parse(results[0])
-		}
-		if err != nil || r.status != "ok" && r.status != "version" && r.status != "gone" {
-			return err // nothing was written, now or by an earlier attempt
-		}
-		n, err := results[1].AsInt64()
-		if err == nil && n < int64(s.replicas) {
-			err = fmt.Errorf("%d of %d replicas have acknowledged", n, s.replicas)
-		}
-		return err
-	})
+	l := s.takeLine()
+	defer func() { s.giveBack(l, err) }()
+	wait := func() rueidis.Completed {
+		// Less than what we wait, so that we hear how many there were.
+		return l.B().Wait().Numreplicas(int64(s.replicas)).Timeout(s.timeout.Milliseconds() * 3 / 4).Build()
+	}
+	results := l.DoMulti(ctx, s.build(sc, false, args), wait())
+	if r, err = parse(results[0]); isNoScript(err) {
+		results = l.DoMulti(ctx, s.build(sc, true, args), wait())
+		r, err = parse(results[0])
+	}
+	if err != nil || r.status != "ok" && r.status != "version" && r.status != "gone" {
+		return r, err // nothing was written, now or by an earlier attempt
+	}
+	n, err := results[1].AsInt64()
+	if err == nil && n < int64(s.replicas) {
+		err = fmt.Errorf("%d of %d replicas have acknowledged", n, s.replicas)
+	}
 	return r, err
+}
+
+// A line is a connection for what is waited for with WAIT. rueidis' own pool would
+// unsubscribe on it between two uses, which is not safe: see inbox.leave.
+type line struct {
+	rueidis.DedicatedClient
+	ended <-chan error
+}
+
+// takeLine takes one that is up, as far as is known, or makes one.
+func (s *store) takeLine() line {
+	for {
+		s.mu.Lock()
+		n := len(s.lines)
+		if n == 0 {
+			s.mu.Unlock()
+			c, _ := s.client.Dedicate() // Close gives it back
+			return line{c, c.SetPubSubHooks(rueidis.PubSubHooks{OnSubscription: func(rueidis.PubSubSubscription) {}})}
+		}
+		l := s.lines[n-1]
+		s.lines = s.lines[:n-1]
+		s.mu.Unlock()
+		select {
+		case <-l.ended:
+			l.Close()
+		default:
+			return l
+		}
+	}
+}
+
+// giveBack keeps it for the next who needs one, if it has served well.
+func (s *store) giveBack(l line, err error) {
+	if err != nil {
+		l.Close()
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lines = append(s.lines, l)
 }
 
 // A reply is what a script returns: a word, and what depends on it.

@@ -41,6 +41,7 @@ type store struct {
 
 	mu     sync.Mutex
 	closed bool           // no further work may start
+	lines  []line         // that are free
 	work   sync.WaitGroup // what goes on in the background, until ctx ends
 }
 
@@ -72,6 +73,11 @@ func (s *store) Close() error {
 		s.conns.close()
 	}
 	s.work.Wait()
+	var ends sync.WaitGroup
+	for _, l := range s.lines {
+		ends.Go(l.Close) // which may take a second
+	}
+	ends.Wait()
 	if s.conns != nil {
 		s.client.Close()
 	}

@@ -1,0 +1,3 @@
+package redis
+
+const MaxIdle = maxIdle
