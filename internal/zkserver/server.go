@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -138,6 +140,11 @@ func (s *Server) Restart(ctx context.Context) error {
 	}
 	return s.child.Start(ctx, cmd, s.answers)
 }
+
+// Wipe removes all that a server has stored that does not run. In an ensemble it then takes
+// everything from the others, which have to be a majority without it, and one of them the
+// leader: otherwise what was acknowledged may be lost.
+func (s *Server) Wipe() error { return os.RemoveAll(filepath.Join(s.place.dir, "data", "version-2")) }
 
 // answers reports whether the server serves, on both ports if it has two: it
 // opens the secure one last.

@@ -59,9 +59,10 @@ type batcher struct {
 
 // A member is a join, or leave, that waits for others.
 type member struct {
-	queue string
-	ops   []any
-	size  int
+	queue  string
+	ops    []any
+	size   int
+	wanted func() error // nil once the check has been made: it may go; nil itself: always
 
 	alone bool // it has its turn, on its own; guarded by the batcher's mutex until done
 
@@ -76,6 +77,9 @@ var errUnsent = errors.New("before it was sent")
 // errRefused is the outcome of a member whose batch was refused.
 var errRefused = errors.New("the transaction was refused")
 
+// errGivenUp is the outcome of a join that nobody wants any more.
+var errGivenUp = errors.New("the claim was given up meanwhile")
+
 func newBatcher(c *conn, check func() any) *batcher {
 	return &batcher{c: c, check: check, lanes: lanes, of: map[string]*member{}}
 }
@@ -83,8 +87,8 @@ func newBatcher(c *conn, check func() any) *batcher {
 // do makes the operations of a join, or leave, in a queue together with others, if there
 // are many, and returns the answers to them; else it calls alone. An error that Is
 // errUnsent says that nothing was done, or ever will be.
-func (b *batcher) do(ctx context.Context, queue string, size int, ops []any, alone func() ([]zk.MultiResponse, error)) ([]zk.MultiResponse, error) {
-	m := b.enter(queue, size, ops)
+func (b *batcher) do(ctx context.Context, queue string, size int, ops []any, wanted func() error, alone func() ([]zk.MultiResponse, error)) ([]zk.MultiResponse, error) {
+	m := b.enter(queue, size, ops, wanted)
 	if m == nil {
 		defer b.exit()
 		return alone()
@@ -108,7 +112,7 @@ func (b *batcher) do(ctx context.Context, queue string, size int, ops []any, alo
 }
 
 // enter returns a member if the request has to wait; else it is under way, until exit.
-func (b *batcher) enter(queue string, size int, ops []any) *member {
+func (b *batcher) enter(queue string, size int, ops []any, wanted func() error) *member {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.underWay < b.lanes {
@@ -120,7 +124,7 @@ func (b *batcher) enter(queue string, size int, ops []any) *member {
 		b.remove(before)
 		before.goAlone()
 	}
-	m := &member{queue: queue, ops: ops, size: size, done: make(chan struct{})}
+	m := &member{queue: queue, ops: ops, size: size, wanted: wanted, done: make(chan struct{})}
 	b.of[queue] = m
 	b.waiting = append(b.waiting, m)
 	return m
@@ -205,6 +209,7 @@ func (b *batcher) take() (members []*member, ops []any) {
 	if b.check != nil {
 		ops = append(ops, b.check())
 	}
+	b.waiting = slices.DeleteFunc(b.waiting, b.isUnwanted)
 	n, size := 0, 0
 	for n < min(len(b.waiting), maxBatch) {
 		m := b.waiting[n]
@@ -225,4 +230,17 @@ func (b *batcher) take() (members []*member, ops []any) {
 		return nil, nil
 	}
 	return members, ops
+}
+
+// isUnwanted tells a member that is not to be sent, and that member as well. b.mu is held.
+func (b *batcher) isUnwanted(m *member) bool {
+	if m.wanted == nil {
+		return false
+	}
+	if m.err = m.wanted(); m.err == nil {
+		return false
+	}
+	delete(b.of, m.queue)
+	close(m.done)
+	return true
 }

@@ -557,6 +557,41 @@ func TestJoinThatWasGivenUpBeforeItWasSentIsSettled(t *testing.T) {
 	p.leave(v.Me)
 }
 
+// A session may end, and withdraw its claims, while a Join of one has yet to be sent, or
+// to be sent anew. Nothing comes of that any more.
+func TestJoinThatIsUnderWayMakesNothingOnceItIsWithdrawn(t *testing.T) {
+	for what, lanes := range map[string]int{"waiting for others": 1, "on its way": 2} {
+		t.Run(what, func(t *testing.T) {
+			var b barrier
+			p := behind(t, &b, nil)
+			zk.SetLanes(p.Lease, lanes)
+			cs := claims(p, "first", "withdrawn")
+			before := b.count()
+			resume := b.stop(t, func(ops []any) bool { return len(touched(ops)) > 0 })
+			ended := make([]chan error, len(cs))
+			for i, c := range cs {
+				ended[i] = make(chan error, 1)
+				go func() { ended[i] <- errOf(p.Join(t.Context(), c)) }()
+				b.await(t, before+min(i+1, lanes))
+			}
+			waits(t, p, len(cs)-lanes)
+			if err := p.Withdraw(t.Context(), cs[1]); err != nil {
+				t.Fatal(err)
+			}
+			resume()
+			if err := <-ended[0]; err != nil {
+				t.Errorf("the other's Join returned %v", err)
+			}
+			if err := <-ended[1]; err == nil || !strings.Contains(err.Error(), "given up") {
+				t.Errorf("Join returned %v, want that the claim was given up", err)
+			}
+			if q := p.queue("withdrawn"); len(q) > 0 {
+				t.Errorf("the queue is %v, want it empty", q)
+			}
+		})
+	}
+}
+
 func TestLeaveThatWasGivenUpBeforeItWasSentLeavesTheEntry(t *testing.T) {
 	var b barrier
 	p := behind(t, &b, nil)

@@ -10,10 +10,10 @@ func TestTurnOfOneThatGivesUpIsPassedOn(t *testing.T) {
 	c := &conn{gone: make(chan struct{}), connected: true, changed: make(chan struct{})}
 	b := newBatcher(c, nil)
 	b.lanes = 1
-	if b.enter("q", 0, nil) != nil {
+	if b.enter("q", 0, nil, nil) != nil {
 		t.Fatal("one waits, and nobody is under way")
 	}
-	first, second := b.enter("q", 0, nil), b.enter("q", 0, nil)
+	first, second := b.enter("q", 0, nil, nil), b.enter("q", 0, nil, nil)
 	<-first.done // as the next of its queue has come
 	if !b.forget(first) {
 		t.Error("one that gave up on its turn is taken for sent")
@@ -28,7 +28,7 @@ func TestTurnOfOneThatGivesUpIsPassedOn(t *testing.T) {
 	}
 	b.exit()
 	b.exit()
-	if b.enter("r", 0, nil) != nil {
+	if b.enter("r", 0, nil, nil) != nil {
 		t.Errorf("one waits, and nobody is under way: %d are said to be", b.underWay)
 	}
 }

@@ -168,7 +168,7 @@ func (l *lease) Leave(ctx context.Context, e driver.Entry) error {
 		err = l.leavePermit(ctx, e)
 	} else {
 		ops := []any{&zk.DeleteRequest{Path: e.Key, Version: -1}}
-		_, err = l.leaves.do(ctx, e.Name, len(e.Key)+overhead, ops, func() ([]zk.MultiResponse, error) { return nil, l.delete(ctx, e.Key) })
+		_, err = l.leaves.do(ctx, e.Name, len(e.Key)+overhead, ops, nil, func() ([]zk.MultiResponse, error) { return nil, l.delete(ctx, e.Key) })
 	}
 	if err == nil {
 		l.drop(e.ID)

@@ -29,13 +29,13 @@ func (l *lease) Join(ctx context.Context, c driver.Claim) (driver.View, error) {
 	if err != nil {
 		return driver.View{}, fmt.Errorf("%s: %w", op, err)
 	}
-	l.claim(c)
+	known := l.claim(c)
 	if c.Limit > 0 {
 		if err := l.ensureLimit(ctx, c); err != nil {
 			return driver.View{}, l.refused(ctx, op, c, err)
 		}
 	}
-	me, alone, err := l.create(ctx, c, name)
+	me, alone, err := l.create(ctx, c, name, known)
 	if errors.Is(err, errUnsent) {
 		l.unsent(c.ID)
 	}
@@ -61,12 +61,13 @@ func (l *lease) refused(ctx context.Context, op string, c driver.Claim, err erro
 // create makes the entry, and tells whether it is alone in the queue: the operations of a
 // transaction apply in their order, and nothing between them, so that the last one counts
 // what there is with the entry.
-func (l *lease) create(ctx context.Context, c driver.Claim, name string) (me driver.Entry, alone bool, err error) {
+func (l *lease) create(ctx context.Context, c driver.Claim, name string, known *claimed) (me driver.Entry, alone bool, err error) {
 	dir := l.s.queueDir(c.Name)
 	entry := &zk.CreateRequest{
 		Path: dir + "/" + name, Data: encodeEntry(c.Kind, c.Info, c.Value), Acl: l.s.acl, Flags: zk.FlagEphemeral | zk.FlagSequence,
 	}
-	done, err := l.make(ctx, c, dir, entry)
+	wanted := func() error { return l.wanted(known) }
+	done, err := l.make(ctx, c, dir, entry, wanted)
 	if err != nil {
 		return me, false, err
 	}
@@ -80,19 +81,23 @@ func (l *lease) create(ctx context.Context, c driver.Claim, name string) (me dri
 // make makes the entry, perhaps together with others. It returns the answers to what makes
 // it, and to what sets the queue's node. A join that may be refused for what is in its
 // queue goes alone: others have nothing to do with that.
-func (l *lease) make(ctx context.Context, c driver.Claim, dir string, entry *zk.CreateRequest) ([]zk.MultiResponse, error) {
+func (l *lease) make(ctx context.Context, c driver.Claim, dir string, entry *zk.CreateRequest, wanted func() error) ([]zk.MultiResponse, error) {
+	alone := func() ([]zk.MultiResponse, error) { return l.makeAlone(ctx, c, dir, entry, wanted) }
 	if c.Admit != nil || c.Limit > 0 {
-		return l.makeAlone(ctx, c, dir, entry)
+		return alone()
 	}
 	ops := []any{entry, &zk.SetDataRequest{Path: dir, Version: -1}}
 	size := len(entry.Path) + len(entry.Data) + len(dir) + overhead
-	return l.joins.do(ctx, c.Name, size, ops, func() ([]zk.MultiResponse, error) { return l.makeAlone(ctx, c, dir, entry) })
+	return l.joins.do(ctx, c.Name, size, ops, wanted, alone)
 }
 
 // makeAlone is make in a transaction of the entry's own.
-func (l *lease) makeAlone(ctx context.Context, c driver.Claim, dir string, entry *zk.CreateRequest) ([]zk.MultiResponse, error) {
+func (l *lease) makeAlone(ctx context.Context, c driver.Claim, dir string, entry *zk.CreateRequest, wanted func() error) ([]zk.MultiResponse, error) {
 	for {
 		epoch := l.epoch.Load()
+		if err := wanted(); err != nil {
+			return nil, err
+		}
 		set := &zk.SetDataRequest{Path: dir, Version: -1}
 		if c.Admit != nil {
 			version, err := l.admit(ctx, c, dir)
@@ -258,7 +263,7 @@ func (l *lease) find(ctx context.Context, c driver.Claim) (driver.Entry, bool, e
 func (l *lease) Resolve(ctx context.Context, c driver.Claim) (driver.View, error) {
 	op := "resolve the claim on " + quoted(c.Name)
 	gone := fmt.Errorf("%s: %w", op, driver.ErrEntryGone)
-	if _, err := nodeName(c); err != nil || l.dropUnsent(c.ID) {
+	if _, err := nodeName(c); err != nil || l.giveUp(c.ID) {
 		return driver.View{}, gone
 	}
 	if err := l.fence(ctx); err != nil {
@@ -284,7 +289,7 @@ func (l *lease) Resolve(ctx context.Context, c driver.Claim) (driver.View, error
 // Withdraw implements driver.Lease.
 func (l *lease) Withdraw(ctx context.Context, c driver.Claim) error {
 	op := "withdraw the claim on " + quoted(c.Name)
-	if _, err := nodeName(c); err != nil || l.dropUnsent(c.ID) {
+	if _, err := nodeName(c); err != nil || l.giveUp(c.ID) {
 		return nil // never asked for
 	}
 	if err := l.fence(ctx); err != nil {

@@ -39,6 +39,7 @@ type claimed struct {
 	name    string
 	limited bool   // the queue has a limit
 	unsent  bool   // the entry was never asked for
+	givenUp bool   // nobody wants the outcome of the Join that may still be under way
 	path    string // "" until the entry is known to have been made
 	token   uint64
 	only    string // the only entry ahead, when that was looked for last
@@ -288,15 +289,18 @@ func (l *lease) knows(id string) bool {
 	return ok
 }
 
-// claim records that a claim may have an entry.
-func (l *lease) claim(c driver.Claim) {
+// claim records that a claim may have an entry. A record of one that was given up stays
+// with the Join that was for it.
+func (l *lease) claim(c driver.Claim) *claimed {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if known, ok := l.claims[c.ID]; ok {
-		known.unsent = false
-	} else {
-		l.claims[c.ID] = &claimed{name: c.Name, limited: c.Limit > 0}
+	known, ok := l.claims[c.ID]
+	if !ok || known.givenUp {
+		known = &claimed{name: c.Name, limited: c.Limit > 0}
+		l.claims[c.ID] = known
 	}
+	known.unsent = false
+	return known
 }
 
 // unsent records that the entry of a claim was not asked for after all.
@@ -308,9 +312,10 @@ func (l *lease) unsent(id string) {
 	}
 }
 
-// dropUnsent forgets a claim whose entry was never asked for, and reports whether it is
-// one.
-func (l *lease) dropUnsent(id string) bool {
+// giveUp has a Join of the claim that is still under way not try again, once the epoch has
+// been moved on. It forgets a claim whose entry was never asked for, and reports whether it
+// is one.
+func (l *lease) giveUp(id string) (unsent bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c, ok := l.claims[id]
@@ -318,7 +323,21 @@ func (l *lease) dropUnsent(id string) bool {
 		delete(l.claims, id)
 		return true
 	}
+	if ok {
+		c.givenUp = true
+	}
 	return false
+}
+
+// wanted is nil while a Join is to make an entry for the claim. Who asks has read the
+// epoch before: if the claim is given up after that, the Join does not apply.
+func (l *lease) wanted(c *claimed) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c.givenUp {
+		return errGivenUp
+	}
+	return nil
 }
 
 func (l *lease) made(id, path string, token uint64) {

@@ -129,6 +129,22 @@ type label struct {
 	mode driver.Mode
 }
 
+// readGUID reads an ID that is written so; it is "" for anything else.
+func readGUID(s string) string {
+	id := make([]byte, 0, 32)
+	for i, c := range []byte(s) {
+		dash := i == 8 || i == 13 || i == 18 || i == 23
+		switch {
+		case dash && c == '-':
+		case !dash && (c >= '0' && c <= '9' || c >= 'a' && c <= 'f'):
+			id = append(id, c)
+		default:
+			return ""
+		}
+	}
+	return string(id)
+}
+
 // parseNode reads the name of a node in a queue, whoever made it. It is false for
 // one without a number at its end: that is no entry.
 func parseNode(name string) (label, bool) {
@@ -144,9 +160,7 @@ func parseNode(name string) (label, bool) {
 		l.mode = driver.Permit
 	}
 	if id, ok := strings.CutPrefix(rest, protection); ok && len(id) > 36 && id[36] == '-' {
-		if plain := strings.ReplaceAll(id[:36], "-", ""); isID(plain) && guid(plain) == id[:36] {
-			l.id = plain
-		}
+		l.id = readGUID(id[:36])
 	}
 	return l, true
 }
@@ -162,7 +176,10 @@ func parseSeq(name string) (seq int32, rest string, ok bool) {
 			continue
 		}
 		n, err := strconv.ParseInt(name[at:], 10, 32)
-		if err == nil && fmt.Sprintf("%010d", n) == name[at:] {
+		if err != nil || name[at] == '+' {
+			continue
+		}
+		if positive, wide := name[at] != '-', n <= -1e9; positive || n < 0 && wide == (width == 11) {
 			return int32(n), name[:at], true
 		}
 	}

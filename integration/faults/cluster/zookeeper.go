@@ -120,13 +120,41 @@ func (c *zookeeper) Leader(ctx context.Context) (int, error) {
 	return -1, err
 }
 
-func (c *zookeeper) Kill(i int) error                         { return c.Servers()[i].Kill() }
-func (c *zookeeper) Restart(ctx context.Context, i int) error { return c.Servers()[i].Restart(ctx) }
-func (c *zookeeper) Freeze(i int) error                       { return c.Servers()[i].Stop() }
-func (c *zookeeper) Thaw(i int) error                         { return c.Servers()[i].Cont() }
-func (c *zookeeper) Log(i int) string                         { return c.Servers()[i].Log() }
-func (c *zookeeper) Transfer(context.Context) error           { return ErrNone }
-func (c *zookeeper) Maintain(context.Context) error           { return ErrNone }
+func (c *zookeeper) Kill(i int) error               { return c.Servers()[i].Kill() }
+func (c *zookeeper) Freeze(i int) error             { return c.Servers()[i].Stop() }
+func (c *zookeeper) Thaw(i int) error               { return c.Servers()[i].Cont() }
+func (c *zookeeper) Log(i int) string               { return c.Servers()[i].Log() }
+func (c *zookeeper) Transfer(context.Context) error { return ErrNone }
+func (c *zookeeper) Maintain(context.Context) error { return ErrNone }
+
+func (c *zookeeper) Restart(ctx context.Context, i int) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.restart(ctx, i)
+}
+
+// unreadable is what a server says that cannot read its own log, as that was torn when the
+// disk was full.
+const unreadable = "Unable to load database on disk"
+
+// restart starts a server, as an operator would one that cannot read its log: without that,
+// while the others lead and follow, from whom it takes everything. When they do not, it
+// stays dead until Recovered comes back to it. c.mu is held.
+func (c *zookeeper) restart(ctx context.Context, i int) error {
+	s := c.Servers()[i]
+	err := s.Restart(ctx)
+	if err == nil || !strings.Contains(err.Error(), unreadable) {
+		return err
+	}
+	if followers, err := c.Followers(ctx); err != nil || len(followers) != zookeeperServers-2 {
+		return nil
+	}
+	c.notes = append(c.notes, c.Members()[i]+" could not read its log after its disk was full, and was started again without")
+	if err := s.Wipe(); err != nil {
+		return err
+	}
+	return s.Restart(ctx)
+}
 
 func (c *zookeeper) FillDisk(ctx context.Context, i int) error { return c.disks[i].fill(ctx) }
 
@@ -257,7 +285,7 @@ func (c *zookeeper) fetch(ctx context.Context, part []*zkserver.Server) error {
 				return err
 			}
 		}
-		return s.Restart(ctx)
+		return c.restart(ctx, i)
 	}
 	return nil
 }
