@@ -28,9 +28,17 @@ const (
 	// default. What is larger by itself goes alone.
 	maxBatchSize = 512 << 10
 
-	// patience bounds how long a transaction waits for those under way: one of
-	// them may be lost, and the others have nothing to do with it.
+	// patience bounds for how long transactions wait while none of those under way
+	// is answered: one of them may be lost, and the others have nothing to do with it.
 	patience = 200 * time.Millisecond
+
+	// crowd bounds how many of one queue may be under way, which cannot go together.
+	// The server works on them one after another, for longer the longer the queue is.
+	// All of ten thousand at once would each be given up before its turn.
+	crowd = 64
+
+	// sluggish is the time of an answer that says that fewer should be under way.
+	sluggish = 100 * time.Millisecond
 )
 
 // A batcher groups commits. A transaction that finds fewer than so many under way goes
@@ -43,8 +51,8 @@ const (
 //   - No batch has two transactions of one queue, or of queues whose names continue
 //     one another. Two entries with one revision would have no order, and etcd
 //     compares for all transactions of a batch before it does anything for one.
-//   - A transaction is sent after those of its queue that came before: where one of
-//     them still waits, it goes when the next comes.
+//   - Transactions of one queue set off in the order in which they came. Where one of
+//     them still waits, it does when the next comes, unless the queue is crowded.
 //   - A batch is of one lease, and of either joins or leaves, as there is a batcher
 //     for each.
 //   - What a transaction is told is the outcome of its own guards and branches. A
@@ -55,17 +63,18 @@ const (
 //     sent again, but then guarded: only the first request may lack its guard, and
 //     who asked is told whether that one was answered.
 //   - Who asks no longer is not waited for, and waits for nobody.
-//   - Where some wait, requests are under way, or the watchdog looks after them.
+//   - Where some wait, requests are under way, and the watchdog looks after them.
 type batcher struct {
 	s *store
 
 	mu       sync.Mutex
-	lanes    int                // requests that may be under way before others wait
-	turn     int                // moves on when those under way are not waited for any more
-	underWay int                // requests of this turn
-	waiting  map[string]*member // by queue
-	overdue  *pending           // of the first that waits
-	most     int                // transactions of a batch
+	lanes    int                  // requests that may be under way before others wait
+	window   int                  // that many of a crowd may be
+	turn     int                  // moves on when those under way are not waited for any more
+	underWay int                  // requests of this turn
+	waiting  map[string][]*member // by queue, in the order in which they came
+	overdue  *pending             // while some wait, counted from the last answer
+	most     int                  // transactions of a batch
 }
 
 // A member is a transaction that goes with others.
@@ -95,7 +104,7 @@ func isUnsent(err error) bool {
 var errAlone = errors.New("the batch was rejected")
 
 func (s *store) newBatcher() *batcher {
-	return &batcher{s: s, lanes: lanes, waiting: map[string]*member{}, most: maxBatch}
+	return &batcher{s: s, lanes: lanes, window: crowd, waiting: map[string][]*member{}, most: maxBatch}
 }
 
 // txn makes a transaction that concerns one queue, together with others if there are
@@ -105,7 +114,7 @@ func (s *store) newBatcher() *batcher {
 func (b *batcher) txn(ctx context.Context, queue string, req, again *pb.TxnRequest) (resp *pb.TxnResponse, first bool, err error) {
 	turn, m := b.enter(queue, req, again)
 	if m == nil {
-		defer b.exit(turn)
+		defer b.exit(turn, time.Now())
 		return b.s.send(ctx, req, again)
 	}
 	select {
@@ -131,28 +140,34 @@ func (b *batcher) enter(queue string, req, again *pb.TxnRequest) (turn int, m *m
 		b.underWay++
 		return b.turn, nil
 	}
-	if before := b.waiting[queue]; before != nil {
-		b.launch([]*member{before})
-	}
 	m = &member{queue: queue, req: req, again: again, done: make(chan struct{})}
-	b.waiting[queue] = m
+	b.waiting[queue] = append(b.waiting[queue], m)
+	if len(b.waiting[queue]) > 1 && b.underWay < b.window {
+		b.launch([]*member{b.first(queue)})
+	}
 	if b.overdue == nil {
-		b.overdue = &pending{cancel: func() { b.s.start(b.hurry) }}
-		b.s.patience.add(b.overdue)
+		b.watch()
 	}
 	return b.turn, m
 }
 
-// exit says that a request of that turn is no longer under way.
-func (b *batcher) exit(turn int) {
+// exit says that a request of that turn, sent then, is no longer under way. How many of
+// a crowd may be follows the times of the answers: one more with each, or half as many.
+func (b *batcher) exit(turn int, sent time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if turn != b.turn {
-		return
+	if time.Since(sent) > sluggish {
+		b.window = max(b.window/2, b.lanes)
+	} else {
+		b.window = min(b.window+1, crowd)
 	}
-	if b.underWay--; b.underWay < b.lanes {
+	if turn == b.turn {
+		b.underWay--
+	}
+	if b.underWay < b.lanes {
 		b.send()
 	}
+	b.watch()
 }
 
 // hurry sends what waits, whatever is under way.
@@ -162,6 +177,32 @@ func (b *batcher) hurry() {
 	b.turn++
 	b.underWay = 0
 	b.send()
+	b.watch()
+}
+
+// watch has the watchdog look after those that wait, from now on. b.mu is held.
+func (b *batcher) watch() {
+	if b.overdue != nil {
+		b.s.patience.remove(b.overdue, false)
+		b.overdue = nil
+	}
+	if len(b.waiting) > 0 {
+		b.overdue = &pending{cancel: func() { b.s.start(b.hurry) }}
+		b.s.patience.add(b.overdue)
+	}
+}
+
+// first takes the first that waits of a queue. b.mu is held.
+func (b *batcher) first(queue string) *member {
+	m := b.waiting[queue][0]
+	b.drop(queue, 0)
+	return m
+}
+
+func (b *batcher) drop(queue string, i int) {
+	if b.waiting[queue] = slices.Delete(b.waiting[queue], i, i+1); len(b.waiting[queue]) == 0 {
+		delete(b.waiting, queue)
+	}
 }
 
 // forget keeps a transaction that still waits from being sent. It returns false where
@@ -169,23 +210,24 @@ func (b *batcher) hurry() {
 func (b *batcher) forget(m *member) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	waits := b.waiting[m.queue] == m
-	if waits {
-		delete(b.waiting, m.queue)
+	i := slices.Index(b.waiting[m.queue], m)
+	if i >= 0 {
+		b.drop(m.queue, i)
 	}
-	return waits
+	return i >= 0
 }
 
-// send sends all that wait. b.mu is held.
+// send sends the first of each queue, and of a crowd more, as many as may be under way.
+// b.mu is held.
 func (b *batcher) send() {
-	if b.overdue != nil {
-		b.s.patience.remove(b.overdue, false)
-		b.overdue = nil
-	}
-	batches := pack(b.waiting, b.most)
-	clear(b.waiting)
-	for _, batch := range batches {
-		b.launch(batch.members)
+	for again := true; again && len(b.waiting) > 0; again = b.underWay < b.window {
+		var firsts []*member
+		for queue := range b.waiting {
+			firsts = append(firsts, b.first(queue))
+		}
+		for _, batch := range pack(firsts, b.most) {
+			b.launch(batch.members)
+		}
 	}
 }
 
@@ -202,9 +244,10 @@ func (b *batcher) launch(members []*member) {
 // commit sends a batch, and tells its members the outcome. It runs under nobody's
 // context: who has given up must not fail the others.
 func (b *batcher) commit(turn int, members []*member) {
+	sent := time.Now()
 	if len(members) == 1 {
 		resp, first, err := b.s.send(b.s.ctx, members[0].req, members[0].again)
-		b.exit(turn)
+		b.exit(turn, sent)
 		settle(members, []*pb.TxnResponse{resp}, first, err)
 		return
 	}
@@ -218,7 +261,7 @@ func (b *batcher) commit(turn int, members []*member) {
 		}
 	}
 	resp, first, err := b.s.send(b.s.ctx, req, again)
-	b.exit(turn)
+	b.exit(turn, sent)
 	if isRejection(err) {
 		b.shrink(err, len(members))
 		err = errAlone
@@ -261,9 +304,9 @@ type batch struct {
 }
 
 // pack distributes transactions over batches: each goes into the first that takes it.
-func pack(waiting map[string]*member, most int) []*batch {
+func pack(members []*member, most int) []*batch {
 	var batches []*batch
-	for _, m := range waiting {
+	for _, m := range members {
 		size := proto.Size(m.req)
 		i := slices.IndexFunc(batches, func(b *batch) bool { return b.takes(m, size, most) })
 		if i < 0 {

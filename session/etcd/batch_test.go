@@ -827,6 +827,115 @@ func TestJoinsOfOneQueueKeepTheirOrder(t *testing.T) {
 	}
 }
 
+// A gauge is where requests are delayed, and it is seen how many are on their way.
+type gauge struct {
+	delay time.Duration
+
+	mu  sync.Mutex
+	now int
+	at  []int // the start of each, that one included
+}
+
+func (g *gauge) option() grpc.DialOption {
+	return grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+		if _, ok := req.(*pb.TxnRequest); ok {
+			g.mu.Lock()
+			g.now++
+			g.at = append(g.at, g.now)
+			g.mu.Unlock()
+			defer func() {
+				time.Sleep(g.delay)
+				g.mu.Lock()
+				defer g.mu.Unlock()
+				g.now--
+			}()
+		}
+		return invoke(ctx, method, req, reply, cc, opts...)
+	})
+}
+
+// crowd has n goroutines join one queue, and returns when all have.
+func crowd(t *testing.T, p *party, n int, meanwhile func()) {
+	t.Helper()
+	calls, _, errs := joining(p, claims(slices.Repeat([]string{"q"}, n)...))
+	var work sync.WaitGroup
+	for _, call := range calls {
+		work.Go(call)
+	}
+	meanwhile()
+	work.Wait()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	if q := p.queue("q"); len(q) != n {
+		t.Errorf("%d are in the queue, want %d", len(q), n)
+	}
+}
+
+// Of those who want the same, a bounded number is on its way.
+func TestCrowdIsLetInABitAtATime(t *testing.T) {
+	const n = 3*etcd.Crowd + 1
+	var b barrier
+	var g gauge
+	p := enter(t, nil, g.option(), b.option())
+	etcd.SetPatience(p.Lease, time.Hour)
+	resume := b.stop(t, anything)
+	crowd(t, p, n, func() {
+		eventually(t, func() error {
+			if waiting, sent := etcd.Waiting(p.Lease), b.count(); sent != etcd.Crowd || waiting != n-etcd.Crowd {
+				return fmt.Errorf("%d were sent, and %d wait, want %d of %d", sent, waiting, etcd.Crowd, n)
+			}
+			return nil
+		})
+		resume()
+	})
+	if most := slices.Max(g.at); most != etcd.Crowd {
+		t.Errorf("at most %d were on their way at once, want %d", most, etcd.Crowd)
+	}
+}
+
+// Where answers take long, it becomes a smaller number.
+func TestCrowdIsLetInMoreSlowlyByAServerThatIsSlow(t *testing.T) {
+	g := gauge{delay: etcd.Sluggish + 50*time.Millisecond}
+	p := enter(t, nil, g.option())
+	etcd.SetPatience(p.Lease, time.Hour)
+	crowd(t, p, etcd.Crowd+10*etcd.Lanes, func() {})
+	if most := slices.Max(g.at[etcd.Crowd+etcd.Lanes:]); most > etcd.Lanes {
+		t.Errorf("later on at most %d were on their way at once, want %d", most, etcd.Lanes)
+	}
+}
+
+// When all that may be on their way hang, others are let in before those are given up.
+func TestCrowdOfWhichManyHangIsLetIn(t *testing.T) {
+	const n = 3*etcd.Crowd + 1
+	var b barrier
+	p := enter(t, nil, b.option())
+	hanging := 0
+	b.stop(t, func(txn *pb.TxnRequest) bool {
+		if strings.Contains(touched(nestedOp(txn)), "/q/") {
+			hanging++
+		}
+		return hanging <= etcd.Crowd
+	})
+	calls, _, errs := joining(p, claims(slices.Repeat([]string{"q"}, n)...))
+	ended := make(chan error, n)
+	for i, call := range calls {
+		go func() { call(); ended <- errs[i] }()
+	}
+	joined := 0
+	for i := range n {
+		switch err := <-ended; {
+		case err == nil:
+			joined++
+		case i == 0:
+			t.Errorf("Join returned %v before others had joined", err)
+		}
+	}
+	if joined != n-etcd.Crowd {
+		t.Errorf("%d have joined, want %d", joined, n-etcd.Crowd)
+	}
+}
+
 // What waits when the store is closed is told so, and so is what comes later.
 func TestNobodyWaitsForAStoreThatIsClosed(t *testing.T) {
 	var b barrier

@@ -18,6 +18,12 @@ func Supported(version string) bool { return supported(version) }
 // Lanes is how many joins, or leaves, of a lease go at once.
 const Lanes = lanes
 
+// Crowd is how many joins, or leaves, of a lease go at once that are of one queue.
+const Crowd = crowd
+
+// Sluggish is the time of an answer for which they become fewer.
+const Sluggish = sluggish
+
 // batchersOf are those of a lease's joins and of its leaves.
 func batchersOf(l driver.Lease) []*batcher {
 	return []*batcher{l.(*lease).joins, l.(*lease).leaves}
@@ -28,7 +34,9 @@ func Waiting(l driver.Lease) int {
 	n := 0
 	for _, b := range batchersOf(l) {
 		b.mu.Lock()
-		n += len(b.waiting)
+		for _, members := range b.waiting {
+			n += len(members)
+		}
 		b.mu.Unlock()
 	}
 	return n

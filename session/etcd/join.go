@@ -61,12 +61,12 @@ func (l *lease) assume(c driver.Claim) assumption {
 
 // learn returns what is the case, or the error that the claim meets there.
 func (l *lease) learn(c driver.Claim, resp *pb.TxnResponse) (assumption, error) {
-	ahead, err := l.s.entries(c.Name, rangeOf(resp.Responses, 0))
+	ahead, err := l.s.entries(c.Name, rangeOf(resp.Responses, 2))
 	if err != nil {
 		return assumption{}, err
 	}
 	a := assumption{seen: resp.Header.Revision}
-	if a.limit, err = limitOf(c.Name, rangeOf(resp.Responses, 1)); err != nil {
+	if a.limit, err = limitOf(c.Name, rangeOf(resp.Responses, 3)); err != nil {
 		return a, err
 	}
 	if !isLimited(ahead) { // the limit is left over
@@ -122,7 +122,7 @@ func (l *lease) join(ctx context.Context, c driver.Claim, e emplacement) (driver
 		if resp.Succeeded {
 			return l.joined(ctx, c, e, a, resp)
 		}
-		if c.Admit == nil && c.Limit == 0 {
+		if !conditional(c) {
 			resp, err = l.ask(ctx, op, c, e)
 		}
 		if err == nil {
@@ -133,7 +133,7 @@ func (l *lease) join(ctx context.Context, c driver.Claim, e emplacement) (driver
 			return driver.View{}, err
 		case l.epoch.Load() != a.epoch:
 			continue // somebody has resolved another claim
-		case c.Admit == nil && c.Limit == 0:
+		case !conditional(c):
 			return driver.View{}, fmt.Errorf("%s: the transaction failed for no reason that can be seen", op)
 		}
 		if a, err = l.learn(c, resp); err != nil {
@@ -142,13 +142,18 @@ func (l *lease) join(ctx context.Context, c driver.Claim, e emplacement) (driver
 	}
 }
 
-// why reads what tells why a join was not made: the queue and its limit, the
-// session's key, and the entry's.
+// why reads what tells why a join was not made: the session's key and the entry's, and
+// for a conditional join the queue and its limit.
 func (l *lease) why(c driver.Claim, e emplacement) []*pb.RequestOp {
-	return []*pb.RequestOp{
-		prefixed(l.s.keys.dir(c.Name)).all(), one(l.s.keys.limit(c.Name)).all(), one(l.key).all(), one(e.key).all(),
+	ops := []*pb.RequestOp{one(l.key).all(), one(e.key).all()}
+	if conditional(c) {
+		ops = append(ops, prefixed(l.s.keys.dir(c.Name)).all(), one(l.s.keys.limit(c.Name)).all())
 	}
+	return ops
 }
+
+// conditional tells whether the store has to agree that the claim may join.
+func conditional(c driver.Claim) bool { return c.Admit != nil || c.Limit > 0 }
 
 // ask asks why, where the join has not asked itself.
 func (l *lease) ask(ctx context.Context, op string, c driver.Claim, e emplacement) (*pb.TxnResponse, error) {
@@ -160,7 +165,7 @@ func (l *lease) ask(ctx context.Context, op string, c driver.Claim, e emplacemen
 // entry is there already, the client library has sent the request twice: that is
 // an outcome to be resolved.
 func (l *lease) rejected(op string, e emplacement, epoch int64, resp *pb.TxnResponse) error {
-	sessionKVs, entryKVs := rangeOf(resp.Responses, 2), rangeOf(resp.Responses, 3)
+	sessionKVs, entryKVs := rangeOf(resp.Responses, 0), rangeOf(resp.Responses, 1)
 	switch {
 	case len(sessionKVs) == 0 || sessionKVs[0].ModRevision < epoch:
 		return fmt.Errorf("%s: %w", op, driver.ErrLeaseGone)
@@ -195,7 +200,7 @@ func (l *lease) joinTxn(ctx context.Context, c driver.Claim, e emplacement, a as
 		guards = append(guards, dir.created(pb.Compare_LESS, a.seen+1))
 	}
 	var otherwise []*pb.RequestOp
-	if c.Admit != nil || c.Limit > 0 {
+	if conditional(c) {
 		otherwise = l.why(c, e)
 	}
 	resp, _, err := l.joins.txn(ctx, c.Name, &pb.TxnRequest{Compare: guards, Success: then, Failure: otherwise}, nil)
