@@ -6,6 +6,7 @@ import (
 	"embed"
 	"encoding/hex"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -185,15 +186,26 @@ func (s *store) takeLine() line {
 	}
 }
 
-// giveBack keeps it for the next who needs one, if it has served well.
+// giveBack keeps it for the next who needs one. Where it has not served well, none is kept:
+// all may lead to a server that has become a replica, or is cut off.
 func (s *store) giveBack(l line, err error) {
-	if err != nil {
-		l.Close()
-		return
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lines = append(s.lines, l)
+	if err != nil && !s.closed {
+		lines := s.lines
+		s.lines = nil
+		s.work.Go(func() { closeAll(lines) })
+	}
+}
+
+// closeAll closes lines. To close one takes a second where the server does not answer.
+func closeAll(lines []line) {
+	var work sync.WaitGroup
+	for _, l := range lines {
+		work.Go(l.Close)
+	}
+	work.Wait()
 }
 
 // A reply is what a script returns: a word, and what depends on it.

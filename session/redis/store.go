@@ -73,11 +73,7 @@ func (s *store) Close() error {
 		s.conns.close()
 	}
 	s.work.Wait()
-	var ends sync.WaitGroup
-	for _, l := range s.lines {
-		ends.Go(l.Close) // which may take a second
-	}
-	ends.Wait()
+	closeAll(s.lines)
 	if s.conns != nil {
 		s.client.Close()
 	}
