@@ -44,9 +44,10 @@ type zookeeper struct {
 
 	stray time.Duration
 
-	mu    sync.Mutex
-	since []time.Time // since when a server has been seen to stay out, if it has
-	notes []string
+	mu     sync.Mutex
+	since  []time.Time // since when a server has been seen to stay out, if it has
+	filled []bool      // its disk was full, and it has what it wrote then
+	notes  []string
 }
 
 func startZooKeeper(_ context.Context, dir string, _ time.Duration) (Cluster, error) {
@@ -78,7 +79,7 @@ func startZooKeeper(_ context.Context, dir string, _ time.Duration) (Cluster, er
 		n.close()
 		return nil, err
 	}
-	c := &zookeeper{Ensemble: e, network: n, disks: disks, stray: strayTime, since: make([]time.Time, zookeeperServers)}
+	c := &zookeeper{Ensemble: e, network: n, disks: disks, stray: strayTime, since: make([]time.Time, zookeeperServers), filled: make([]bool, zookeeperServers)}
 	c.admin, _, err = gozk.Connect(c.Addrs(), 30*time.Second, gozk.WithLogger(silent{}), gozk.WithLogInfo(false))
 	if err != nil {
 		e.Close()
@@ -133,17 +134,14 @@ func (c *zookeeper) Restart(ctx context.Context, i int) error {
 	return c.restart(ctx, i)
 }
 
-// unreadable is what a server says that cannot read its own log, as that was torn when the
-// disk was full.
-const unreadable = "Unable to load database on disk"
-
-// restart starts a server, as an operator would one that cannot read its log: without that,
+// restart starts a server. One whose disk was full may have torn its log, or left a gap in
+// it, and end when it reads that. It is then started as an operator would: without its data,
 // while the others lead and follow, from whom it takes everything. When they do not, it
 // stays dead until Recovered comes back to it. c.mu is held.
 func (c *zookeeper) restart(ctx context.Context, i int) error {
 	s := c.Servers()[i]
 	err := s.Restart(ctx)
-	if err == nil || !strings.Contains(err.Error(), unreadable) {
+	if err == nil || s.Pid() != 0 || !c.filled[i] {
 		return err
 	}
 	if followers, err := c.Followers(ctx); err != nil || len(followers) != zookeeperServers-2 {
@@ -153,10 +151,16 @@ func (c *zookeeper) restart(ctx context.Context, i int) error {
 	if err := s.Wipe(); err != nil {
 		return err
 	}
+	c.filled[i] = false
 	return s.Restart(ctx)
 }
 
-func (c *zookeeper) FillDisk(ctx context.Context, i int) error { return c.disks[i].fill(ctx) }
+func (c *zookeeper) FillDisk(ctx context.Context, i int) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.filled[i] = true
+	return c.disks[i].fill(ctx)
+}
 
 func (c *zookeeper) FreeDisk(ctx context.Context, i int) (died bool, err error) {
 	return c.disks[i].free(ctx, c, i, c.Servers()[i].Pid)

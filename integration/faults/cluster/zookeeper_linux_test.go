@@ -71,6 +71,7 @@ func TestServerThatCannotReadItsLogIsStartedWithout(t *testing.T) {
 			t.Fatal(err)
 		}
 		tear(t, c.Servers()[i].Dir())
+		c.filled[i] = true
 		if err := errors.Join(c.Restart(bounded(t), i), c.Recovered(bounded(t))); err != nil {
 			t.Fatal(err)
 		}
