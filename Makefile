@@ -63,11 +63,14 @@ race: ## the tests of the main module, with the race detector
 
 # The torture of real stores and the simulation are parts of their own, see below.
 #
-# One package at a time: each starts servers and clusters, which would take the
-# CPU from one another and from the leases that they keep alive.
+# One store at a time: each has servers and clusters, which would take the CPU from one
+# another and from the leases that they keep alive. What is no store's is lighter.
+STORES := etcd zk postgres redis
+INTEGRATION := cd integration && go test -race -count=1 -parallel 4 -timeout 15m
 .PHONY: integration
 integration: ## the tests of integration/: real clusters, faults, other libraries
-	cd integration && go test -race -count=1 -p 1 -parallel 4 -timeout 15m $$(go list ./... | grep -vE '/(faults|sim|ui)$$')
+	$(INTEGRATION) -p 1 $(STORES:%=./%)
+	$(INTEGRATION) -p 2 $$(go list ./... | grep -vE '/($(subst $(eval ) ,|,$(STORES))|faults|sim|ui)$$')
 
 .PHONY: browser
 browser: ## the dashboard in a headless Chromium
