@@ -222,6 +222,7 @@ func (s *stage) sweep(ctx context.Context) error {
 			return err
 		}
 		_, err = watch.List(ctx, sweeper, client.Prefix) // with some stores, who looks removes
+		rest(ctx, journal.Now()+int64(s.ttl))            // with others, who begins a session does, beside it
 		if err = errors.Join(err, sweeper.Close(ctx)); err == nil {
 			err = s.settle(ctx, patience)
 		}
