@@ -109,6 +109,9 @@ func OpenWith(ctx context.Context, u *url.URL, opts *session.Options, dial Diale
 // ends otherwise with ctx, or after 20 s if that has no deadline, half of it for the
 // connection and half for the lease; at once with an error that trying again cannot heal.
 // A session of which nobody was told, as the reply was lost, expires.
+//
+// It keeps a connection of the client's blocking pool, and with Config.Wait up to 128 more:
+// ClientOption.BlockingPoolSize has to have room for them, as it does by default.
 func NewSession(ctx context.Context, client rueidis.Client, cfg Config, opts *session.Options) (*session.Session, error) {
 	if cfg.Namespace == "" {
 		cfg.Namespace = DefaultNamespace
@@ -147,6 +150,7 @@ func newStore(client rueidis.Client, where string, cfg Config, opts *session.Opt
 	s := &store{
 		client: client, where: where, prefix: prefix, guard: prefix + "guard", id: randomID(),
 		timeout: timeoutOf(opts), replicas: cfg.Wait, logger: slog.Default(),
+		turns: make(chan struct{}, maxLines),
 	}
 	if opts != nil && opts.Logger != nil {
 		s.logger = opts.Logger

@@ -1,3 +1,6 @@
 package redis
 
-const MaxIdle = maxIdle
+const (
+	MaxIdle  = maxIdle
+	MaxLines = maxLines
+)

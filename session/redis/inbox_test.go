@@ -5,10 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/redis/rueidis"
+
 	"github.com/fairlead-go/fairlead/internal/redisserver"
+	"github.com/fairlead-go/fairlead/mutex"
+	"github.com/fairlead-go/fairlead/session"
 	"github.com/fairlead-go/fairlead/session/driver"
 	"github.com/fairlead-go/fairlead/session/redis"
 )
@@ -221,6 +226,42 @@ func TestServerThatTakesNoWritesEndsNoClientThatWaitsForReplicas(t *testing.T) {
 		}
 	}
 	time.Sleep(2 * time.Second)
+}
+
+// However many joins wait for replicas at once, they take turns on as many connections as a
+// client has room for, and when the session is closed nobody waits for one any more.
+func TestJoinsThatWaitForReplicasTakeTurns(t *testing.T) {
+	t.Parallel()
+	r, err := redisserver.StartReplicated(redisserver.Config{Users: []string{rules(redis.DefaultNamespace)}}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.Close)
+	client, err := rueidis.NewClient(rueidis.ClientOption{
+		InitAddress: []string{r.Servers()[0].Addr()}, Username: user, Password: password, DisableCache: true,
+		BlockingPoolSize: redis.MaxLines + 1,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	s, err := redis.NewSession(bounded(t), client, redis.Config{Wait: 1}, &session.Options{TTL: longTTL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := bounded(t)
+	var work sync.WaitGroup
+	for i := range 3 * redis.MaxLines {
+		work.Go(func() {
+			if _, err := mutex.New(s, fmt.Sprint("q", i)).Lock(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	work.Wait()
+	if err := s.Close(bounded(t)); err != nil {
+		t.Error(err)
+	}
 }
 
 // Somebody has taken a place away by hand. Who had it does not hold any more, and who

@@ -136,8 +136,18 @@ func (s *store) runSafely(ctx context.Context, sc script, args ...string) (reply
 }
 
 func (s *store) waiting(ctx context.Context, sc script, args []string) (r reply, err error) {
+	select {
+	case s.turns <- struct{}{}:
+		defer func() { <-s.turns }()
+	case <-ctx.Done():
+		return r, ctx.Err()
+	case <-s.ctx.Done():
+		return r, rueidis.ErrClosing
+	}
 	l := s.takeLine()
-	defer func() { s.giveBack(l, err) }()
+	defer func() {
+		s.giveBack(l, err != nil, err != nil && (ctx.Err() == nil || context.Cause(ctx) == errOverdue))
+	}()
 	wait := func() rueidis.Completed {
 		// Less than what we wait, so that we hear how many there were.
 		return l.B().Wait().Numreplicas(int64(s.replicas)).Timeout(s.timeout.Milliseconds() * 3 / 4).Build()
@@ -156,6 +166,10 @@ func (s *store) waiting(ctx context.Context, sc script, args []string) (r reply,
 	}
 	return r, err
 }
+
+// maxLines bounds the lines of a store. rueidis has room for 1,024 connections of their kind,
+// unless a client is configured with less, and makes who wants one more wait without end.
+const maxLines = 128
 
 // A line is a connection for what is waited for with WAIT. rueidis' own pool would
 // unsubscribe on it between two uses, which is not safe: see inbox.leave.
@@ -186,16 +200,23 @@ func (s *store) takeLine() line {
 	}
 }
 
-// giveBack keeps it for the next who needs one. Where it has not served well, none is kept:
-// all may lead to a server that has become a replica, or is cut off.
-func (s *store) giveBack(l line, err error) {
+// giveBack keeps it for the next who needs one. One that was given up on is broken; and
+// where that is the store's doing none is kept, as all may lead to a server that has become a
+// replica, or is cut off.
+func (s *store) giveBack(l line, broken, all bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lines = append(s.lines, l)
-	if err != nil && !s.closed {
-		lines := s.lines
-		s.lines = nil
-		s.work.Go(func() { closeAll(lines) })
+	var drop []line
+	switch {
+	case all:
+		drop, s.lines = append(s.lines, l), nil
+	case broken || s.closed:
+		drop = []line{l}
+	default:
+		s.lines = append(s.lines, l)
+	}
+	if len(drop) > 0 {
+		s.work.Go(func() { closeAll(drop) }) // beside who calls, which Close waits for
 	}
 }
 

@@ -42,6 +42,7 @@ type store struct {
 	mu     sync.Mutex
 	closed bool           // no further work may start
 	lines  []line         // that are free
+	turns  chan struct{}  // has room for those that there may be
 	work   sync.WaitGroup // what goes on in the background, until ctx ends
 }
 
@@ -67,13 +68,15 @@ func (s *store) Backend() string { return "redis" }
 func (s *store) Close() error {
 	s.mu.Lock()
 	s.closed = true
+	lines := s.lines
+	s.lines = nil
 	s.mu.Unlock()
 	s.cancel()
 	if s.conns != nil {
 		s.conns.close()
 	}
+	closeAll(lines)
 	s.work.Wait()
-	closeAll(s.lines)
 	if s.conns != nil {
 		s.client.Close()
 	}
