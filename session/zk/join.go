@@ -37,7 +37,7 @@ func (l *lease) Join(ctx context.Context, c driver.Claim) (driver.View, error) {
 	}
 	me, alone, err := l.create(ctx, c, name, known)
 	if errors.Is(err, errUnsent) {
-		l.unsent(c.ID)
+		l.unsent(known)
 	}
 	if err != nil {
 		return driver.View{}, l.refused(ctx, op, c, err)

@@ -304,12 +304,10 @@ func (l *lease) claim(c driver.Claim) *claimed {
 }
 
 // unsent records that the entry of a claim was not asked for after all.
-func (l *lease) unsent(id string) {
+func (l *lease) unsent(c *claimed) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if c, ok := l.claims[id]; ok {
-		c.unsent = true
-	}
+	c.unsent = true
 }
 
 // giveUp has a Join of the claim that is still under way not try again, once the epoch has
