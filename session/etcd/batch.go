@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -37,8 +38,10 @@ const (
 	// All of ten thousand at once would each be given up before its turn.
 	crowd = 64
 
-	// sluggish is the time of an answer that says that fewer should be under way.
-	sluggish = 100 * time.Millisecond
+	// sluggish is the time of an answer, at least, that says that fewer should be under
+	// way, if it is also so many times that of the fastest.
+	sluggish       = 100 * time.Millisecond
+	sluggishFactor = 4
 )
 
 // A batcher groups commits. A transaction that finds fewer than so many under way goes
@@ -70,6 +73,9 @@ type batcher struct {
 	mu       sync.Mutex
 	lanes    int                  // requests that may be under way before others wait
 	window   int                  // that many of a crowd may be
+	halved   time.Time            // when that became less
+	fastest  time.Duration        // answer
+	answers  int                  // since some that waited were sent
 	turn     int                  // moves on when those under way are not waited for any more
 	underWay int                  // requests of this turn
 	waiting  map[string][]*member // by queue, in the order in which they came
@@ -104,7 +110,7 @@ func isUnsent(err error) bool {
 var errAlone = errors.New("the batch was rejected")
 
 func (s *store) newBatcher() *batcher {
-	return &batcher{s: s, lanes: lanes, window: crowd, waiting: map[string][]*member{}, most: maxBatch}
+	return &batcher{s: s, lanes: lanes, window: crowd, fastest: math.MaxInt64 / sluggishFactor, waiting: map[string][]*member{}, most: maxBatch}
 }
 
 // txn makes a transaction that concerns one queue, together with others if there are
@@ -156,15 +162,19 @@ func (b *batcher) enter(queue string, req, again *pb.TxnRequest) (turn int, m *m
 func (b *batcher) exit(turn int, sent time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if time.Since(sent) > sluggish {
-		b.window = max(b.window/2, b.lanes)
-	} else {
+	took := time.Since(sent)
+	b.fastest = min(b.fastest, took)
+	switch {
+	case took <= max(sluggish, sluggishFactor*b.fastest):
 		b.window = min(b.window+1, crowd)
+	case sent.After(b.halved): // or it has been slow for the same reason
+		b.window, b.halved = max(b.window/2, b.lanes), time.Now()
 	}
 	if turn == b.turn {
 		b.underWay--
 	}
-	if b.underWay < b.lanes {
+	b.answers++
+	if b.underWay < b.lanes || b.answers >= b.lanes && b.underWay < b.window {
 		b.send()
 	}
 	b.watch()
@@ -218,8 +228,10 @@ func (b *batcher) forget(m *member) bool {
 }
 
 // send sends the first of each queue, and of a crowd more, as many as may be under way.
-// b.mu is held.
+// However busy a crowd is, it is called again after a few answers, so that others need
+// not wait for its end. b.mu is held.
 func (b *batcher) send() {
+	b.answers = 0
 	for again := true; again && len(b.waiting) > 0; again = b.underWay < b.window {
 		var firsts []*member
 		for queue := range b.waiting {

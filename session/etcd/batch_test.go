@@ -896,13 +896,51 @@ func TestCrowdIsLetInABitAtATime(t *testing.T) {
 
 // Where answers take long, it becomes a smaller number.
 func TestCrowdIsLetInMoreSlowlyByAServerThatIsSlow(t *testing.T) {
-	g := gauge{delay: etcd.Sluggish + 50*time.Millisecond}
+	var g gauge
 	p := enter(t, nil, g.option())
 	etcd.SetPatience(p.Lease, time.Hour)
-	crowd(t, p, etcd.Crowd+10*etcd.Lanes, func() {})
-	if most := slices.Max(g.at[etcd.Crowd+etcd.Lanes:]); most > etcd.Lanes {
+	p.leave(p.join("q").Me) // as fast as can be
+	g.at, g.delay = nil, etcd.Sluggish+50*time.Millisecond
+	const settling = 4 * etcd.Crowd // while it becomes that
+	crowd(t, p, settling+10*etcd.Lanes, func() {})
+	if most := slices.Max(g.at[settling:]); most > etcd.Lanes {
 		t.Errorf("later on at most %d were on their way at once, want %d", most, etcd.Lanes)
 	}
+}
+
+// However busy a queue is, a join of another one, and its leave, are sent soon.
+func TestCrowdThatNeverEndsHoldsNobodyElseUp(t *testing.T) {
+	p := enter(t, nil)
+	etcd.SetPatience(p.Lease, time.Hour)
+	ctx, cancel := context.WithCancel(t.Context())
+	var work sync.WaitGroup
+	for range 2 * etcd.Crowd {
+		work.Go(func() {
+			for ctx.Err() == nil {
+				v, err := p.Join(t.Context(), claim("busy"))
+				if err == nil {
+					err = p.Leave(t.Context(), v.Me)
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for range 20 {
+		in, end := context.WithTimeout(t.Context(), patience)
+		v, err := p.Join(in, claim("quiet"))
+		if err == nil {
+			err = p.Leave(in, v.Me)
+		}
+		if end(); err != nil {
+			t.Error(err)
+			break
+		}
+	}
+	cancel()
+	work.Wait()
 }
 
 // When all that may be on their way hang, others are let in before those are given up.

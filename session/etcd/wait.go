@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/fairlead-go/fairlead/session/driver"
@@ -90,7 +91,7 @@ func (l *lease) await(ctx context.Context, v driver.View, on driver.Obstacles) (
 			return driver.View{}, l.s.watchFailed(ctx, op, from, resp.Err())
 		}
 		rev := revision(resp)
-		if uint64(rev) <= v.At || !relevant {
+		if uint64(rev) <= v.At || !relevant || resp.Created && l.stillBehind(ctx, v.Me, on, rev) {
 			continue
 		}
 		next, blocked, err := l.look(ctx, v, on, rev)
@@ -122,6 +123,27 @@ func concerns(resp clientv3.WatchResponse, entries []driver.Entry) bool {
 		}
 	}
 	return false
+}
+
+// stillBehind tells whether at a revision an exclusive entry and what it waits for are there,
+// unchanged. It reads these two, where a look reads the queue, which as a rule has grown
+// since the entry joined, and has not changed otherwise. When in doubt it is false.
+func (l *lease) stillBehind(ctx context.Context, me driver.Entry, on driver.Obstacles, rev int64) bool {
+	if me.Mode != driver.Exclusive {
+		return false
+	}
+	both := []driver.Entry{me, on.Entries[0]}
+	got, err := l.s.read(ctx,
+		one(both[0].Key).at(rev, pb.RangeRequest_ASCEND, 0), one(both[1].Key).at(rev, pb.RangeRequest_ASCEND, 0))
+	if err != nil {
+		return false
+	}
+	for i, e := range both {
+		if kvs := got[i].Kvs; len(kvs) == 0 || !isSame(uint64(kvs[0].CreateRevision), uint64(kvs[0].ModRevision), e) {
+			return false
+		}
+	}
+	return true
 }
 
 // look takes a view at a revision, as viewAt does, and tells whether all of the
