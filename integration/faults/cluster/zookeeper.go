@@ -158,8 +158,9 @@ func (c *zookeeper) restart(ctx context.Context, i int) error {
 func (c *zookeeper) FillDisk(ctx context.Context, i int) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.filled[i] = true
-	return c.disks[i].fill(ctx)
+	err := c.disks[i].fill(ctx)
+	c.filled[i] = c.filled[i] || !errors.Is(err, ErrNone)
+	return err
 }
 
 func (c *zookeeper) FreeDisk(ctx context.Context, i int) (died bool, err error) {
