@@ -805,11 +805,8 @@ func TestJoinsOfOneQueueKeepTheirOrder(t *testing.T) {
 	for i, call := range calls {
 		work.Go(call)
 		eventually(t, func() error {
-			if etcd.Waiting(p.Lease) == 0 {
-				return fmt.Errorf("call %d does not wait", i)
-			}
-			if joined := len(p.queue("q")); joined < i {
-				return fmt.Errorf("%d have joined of the %d that came before call %d", joined, i, i)
+			if waiting, joined := etcd.Waiting(p.Lease), len(p.queue("q")); joined+waiting != i+1 || waiting > 1 {
+				return fmt.Errorf("%d have joined and %d wait of %d", joined, waiting, i+1)
 			}
 			return nil
 		})
