@@ -789,8 +789,9 @@ func TestFewGoAtOnce(t *testing.T) {
 	work.Wait()
 }
 
-// Who calls when another is on its way to the store comes behind that, also where
-// both are kept waiting.
+// Who calls when another waits to be sent comes behind that. What is on its way at the same
+// time has no order but the network's, so each call is made when all before it have been
+// answered or wait.
 func TestJoinsOfOneQueueKeepTheirOrder(t *testing.T) {
 	const n = 6
 	var b barrier
@@ -805,8 +806,9 @@ func TestJoinsOfOneQueueKeepTheirOrder(t *testing.T) {
 	for i, call := range calls {
 		work.Go(call)
 		eventually(t, func() error {
-			if waiting, joined := etcd.Waiting(p.Lease), len(p.queue("q")); joined+waiting != i+1 || waiting > 1 {
-				return fmt.Errorf("%d have joined and %d wait of %d", joined, waiting, i+1)
+			waiting, joined, underWay := etcd.Waiting(p.Lease), len(p.queue("q")), etcd.UnderWay(p.Lease)
+			if joined+waiting != i+1 || waiting > 1 || underWay != 1 {
+				return fmt.Errorf("%d have joined and %d wait of %d, and %d are under way", joined, waiting, i+1, underWay)
 			}
 			return nil
 		})

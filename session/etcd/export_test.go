@@ -42,6 +42,17 @@ func Waiting(l driver.Lease) int {
 	return n
 }
 
+// UnderWay returns how many requests with joins and leaves of a lease are under way.
+func UnderWay(l driver.Lease) int {
+	n := 0
+	for _, b := range batchersOf(l) {
+		b.mu.Lock()
+		n += b.underWay
+		b.mu.Unlock()
+	}
+	return n
+}
+
 // SetLanes makes joins and leaves of a lease wait when so many are under way.
 func SetLanes(l driver.Lease, n int) {
 	for _, b := range batchersOf(l) {
