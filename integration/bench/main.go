@@ -20,6 +20,7 @@ type config struct {
 	rounds    int
 	duration  time.Duration
 	run, skip *regexp.Regexp
+	subjects  *regexp.Regexp
 	store     string
 	dir       string
 	json      string
@@ -85,6 +86,7 @@ func parse(args []string) (config, error) {
 	}
 	f.Func("run", "measure only the workloads whose name matches this `regexp`", expression(&c.run))
 	f.Func("skip", "do not measure the workloads whose name matches this `regexp`", expression(&c.skip))
+	f.Func("subjects", "measure only the subjects whose name matches this `regexp`; ratios are to the first", expression(&c.subjects))
 	f.Func("from", "with -doc: the results, `files` that -json wrote, separated by commas", func(s string) error {
 		c.from = strings.Split(s, ",")
 		return nil

@@ -99,7 +99,7 @@ func measure(ctx context.Context, c config, st store, srv server, w workload) (_
 		}
 	}()
 	for _, s := range st.subjects {
-		if !w.takes(s) {
+		if !w.takes(s) || c.subjects != nil && !c.subjects.MatchString(s.name) {
 			continue
 		}
 		t, err := assemble(ctx, st, srv, s, w)

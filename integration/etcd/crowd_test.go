@@ -8,7 +8,7 @@ import (
 
 func TestCrowdIsServedInOrder(t *testing.T) {
 	t.Parallel()
-	crowd.Serve(t, 200, "etcd://"+shared.Addr())
+	crowd.Serve(t, 1000, "etcd://"+shared.Addr())
 }
 
 func TestCrowdOnThreeMembersIsServedInOrder(t *testing.T) {
@@ -17,5 +17,5 @@ func TestCrowdOnThreeMembersIsServedInOrder(t *testing.T) {
 	for _, m := range c.Members {
 		urls = append(urls, "etcd://"+addrOf(m))
 	}
-	crowd.Serve(t, 100, urls...)
+	crowd.Serve(t, 500, urls...)
 }

@@ -35,7 +35,8 @@ const (
 
 	// crowd bounds how many of one queue may be under way, which cannot go together.
 	// The server works on them one after another, for longer the longer the queue is.
-	// All of ten thousand at once would each be given up before its turn.
+	// All of ten thousand at once would each be given up before its turn. Of the first
+	// there are few: their answers tell how long it is.
 	crowd = 64
 
 	// sluggish is the time of an answer, at least, that says that fewer should be under
@@ -85,9 +86,10 @@ type batcher struct {
 
 // A member is a transaction that goes with others.
 type member struct {
-	queue string
-	req   *pb.TxnRequest
-	again *pb.TxnRequest // what to send when the answer is overdue; nil: nothing
+	queue   string
+	req     *pb.TxnRequest
+	again   *pb.TxnRequest // what to send when the answer is overdue; nil: nothing
+	sending func()         // called before req is sent, which it may change; nil: nothing to do
 
 	done  chan struct{} // closed when there is an outcome
 	resp  *pb.TxnResponse
@@ -110,17 +112,20 @@ func isUnsent(err error) bool {
 var errAlone = errors.New("the batch was rejected")
 
 func (s *store) newBatcher() *batcher {
-	return &batcher{s: s, lanes: lanes, window: crowd, fastest: math.MaxInt64 / sluggishFactor, waiting: map[string][]*member{}, most: maxBatch}
+	return &batcher{s: s, lanes: lanes, window: lanes, fastest: math.MaxInt64 / sluggishFactor, waiting: map[string][]*member{}, most: maxBatch}
 }
 
 // txn makes a transaction that concerns one queue, together with others if there are
 // many. When its answer is overdue, again is sent beside it, or, where that is nil,
-// it is given up. first tells that req itself was answered. The outcome is unknown
-// when it fails, as with store.commit, unless the error is an unsent.
-func (b *batcher) txn(ctx context.Context, queue string, req, again *pb.TxnRequest) (resp *pb.TxnResponse, first bool, err error) {
-	turn, m := b.enter(queue, req, again)
-	if m == nil {
+// it is given up. sending, if it is not nil, is called before req is sent, and may change
+// it; it has returned when a transaction that did not fail has. first tells that req itself
+// was answered. The outcome is unknown when it fails, as with store.commit, unless the error
+// is an unsent.
+func (b *batcher) txn(ctx context.Context, queue string, req, again *pb.TxnRequest, sending func()) (resp *pb.TxnResponse, first bool, err error) {
+	m := &member{queue: queue, req: req, again: again, sending: sending}
+	if turn, now := b.enter(m); now {
 		defer b.exit(turn, time.Now())
+		m.prepare()
 		return b.s.send(ctx, req, again)
 	}
 	select {
@@ -137,24 +142,30 @@ func (b *batcher) txn(ctx context.Context, queue string, req, again *pb.TxnReque
 	return m.resp, m.first, m.err
 }
 
-// enter returns a member if the transaction has to wait; else it may go, and calls
-// exit with the turn.
-func (b *batcher) enter(queue string, req, again *pb.TxnRequest) (turn int, m *member) {
+// enter tells whether the transaction may go now, and then calls exit with the turn. Else
+// it waits.
+func (b *batcher) enter(m *member) (turn int, now bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.underWay < b.lanes { // so none waits
 		b.underWay++
-		return b.turn, nil
+		return b.turn, true
 	}
-	m = &member{queue: queue, req: req, again: again, done: make(chan struct{})}
-	b.waiting[queue] = append(b.waiting[queue], m)
-	if len(b.waiting[queue]) > 1 && b.underWay < b.window {
-		b.launch([]*member{b.first(queue)})
+	m.done = make(chan struct{})
+	b.waiting[m.queue] = append(b.waiting[m.queue], m)
+	if len(b.waiting[m.queue]) > 1 && b.underWay < b.window {
+		b.launch([]*member{b.first(m.queue)})
 	}
 	if b.overdue == nil {
 		b.watch()
 	}
-	return b.turn, m
+	return b.turn, false
+}
+
+func (m *member) prepare() {
+	if m.sending != nil {
+		m.sending()
+	}
 }
 
 // exit says that a request of that turn, sent then, is no longer under way. How many of
@@ -257,6 +268,9 @@ func (b *batcher) launch(members []*member) {
 // context: who has given up must not fail the others.
 func (b *batcher) commit(turn int, members []*member) {
 	sent := time.Now()
+	for _, m := range members {
+		m.prepare()
+	}
 	if len(members) == 1 {
 		resp, first, err := b.s.send(b.s.ctx, members[0].req, members[0].again)
 		b.exit(turn, sent)

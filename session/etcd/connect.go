@@ -202,6 +202,7 @@ func newStore(client *clientv3.Client, prefix string, opts *session.Options) *st
 		logger:     logger,
 		release:    func() error { return nil },
 		identities: newIdentities(),
+		lengths:    newLengths(),
 		keepalives: &keepalives{client: client},
 		streams:    map[*stream]int{},
 		warned:     map[string]struct{}{},

@@ -17,65 +17,112 @@ import (
 
 // Look implements driver.Lease.
 func (l *lease) Look(ctx context.Context, e driver.Entry) (driver.View, error) {
-	return l.s.viewAt(ctx, e.Mode, e.Name, e.Key, int64(e.Token), 0)
+	return l.s.viewAt(ctx, e, 0)
 }
 
-// viewAt returns the view from an entry at a revision, or at present, then
-// linearizably, if that is 0. It fails with ErrEntryGone unless the key is there
-// with this token: a key that was deleted and made again is another entry.
+// viewAt returns the view from an entry, of which mode, name, key and token count, at a
+// revision, or at present, then linearizably, if that is 0. It fails with ErrEntryGone
+// unless the key is there with this token: a key that was deleted and made again is
+// another entry.
 //
 // A past revision is read from whichever member answers. One that has not come so
 // far, or has compacted it away, says so, and we read the present instead.
-func (s *store) viewAt(ctx context.Context, mode driver.Mode, name, key string, token, rev int64) (driver.View, error) {
-	op := "look at queue " + quoted(name)
-	limit := int64(0)
-	if mode == driver.Exclusive {
-		limit = 2 // itself and the nearest ahead
+func (s *store) viewAt(ctx context.Context, e driver.Entry, rev int64) (driver.View, error) {
+	op := "look at queue " + quoted(e.Name)
+	most := int64(0)
+	if e.Mode == driver.Exclusive {
+		most = 2 // itself and the nearest ahead
 	}
+	sparing := most > 0 && s.lengths.areLong(e.Name)
 	for {
-		latest := prefixed(s.keys.dir(name)).at(rev, pb.RangeRequest_DESCEND, limit)
-		latest.MaxCreateRevision = token
-		reads := []*pb.RangeRequest{latest}
-		if mode == driver.Permit {
-			reads = append(reads, one(s.keys.limit(name)).at(rev, pb.RangeRequest_ASCEND, 0))
-		}
-		got, err := s.read(ctx, reads...)
-		if rev > 0 && (errors.Is(err, rpctypes.ErrFutureRev) || errors.Is(err, rpctypes.ErrCompacted)) {
-			rev = 0
+		g, err := s.glimpse(ctx, e, rev, most, sparing)
+		if (rev > 0 || sparing) && (errors.Is(err, rpctypes.ErrFutureRev) || errors.Is(err, rpctypes.ErrCompacted)) {
+			rev, sparing = 0, false
 			continue
 		}
 		if err != nil {
 			return driver.View{}, s.failed(ctx, op, err)
 		}
-		v, err := s.view(mode, name, key, token, got[0].Kvs)
-		if err == nil && mode == driver.Permit {
-			v.Limit, err = limitOf(name, got[1].Kvs)
+		v, err := s.view(e, g.latest)
+		if err == nil && e.Mode == driver.Permit {
+			v.Limit, err = limitOf(e.Name, g.limit)
 		}
-		if err == nil && limit > 0 && len(v.Ahead) == 0 && got[0].More {
-			limit = 0 // what is nearest is no entry
+		if err == nil && most > 0 && len(v.Ahead) == 0 && g.more {
+			most, sparing = 0, false // what is nearest is no entry
 			continue
 		}
-		v.At = uint64(cmp.Or(rev, got[0].Header.Revision))
+		v.At = uint64(g.at)
 		return v, err
 	}
 }
 
-// view makes a view of the latest keys of a queue, latest first. The first has to
-// be the entry.
-func (s *store) view(mode driver.Mode, name, key string, token int64, latest []*mvccpb.KeyValue) (driver.View, error) {
-	if len(latest) == 0 || string(latest[0].Key) != key || latest[0].CreateRevision != token {
-		return driver.View{}, fmt.Errorf("entry %q: %w", key, driver.ErrEntryGone)
+// A glimpse is what was read of a queue for a view from one of its entries.
+type glimpse struct {
+	latest []*mvccpb.KeyValue // no later than the entry, latest first
+	more   bool               // there are earlier ones
+	limit  []*mvccpb.KeyValue // of the queue, for a permit
+	at     int64              // the revision
+}
+
+// glimpse reads a queue at a revision, or at present if that is 0, and returns so many
+// keys at most, or all if most is 0.
+//
+// Where it is sparing it reads, of a long queue, keys alone, which a server of etcd 3.7
+// has in memory, and then the nearest, if there is one, at the same revision.
+func (s *store) glimpse(ctx context.Context, e driver.Entry, rev, most int64, sparing bool) (g glimpse, err error) {
+	queue := prefixed(s.keys.dir(e.Name)).at(rev, pb.RangeRequest_DESCEND, most)
+	queue.MaxCreateRevision = int64(e.Token)
+	queue.KeysOnly = sparing
+	reads := []*pb.RangeRequest{queue}
+	switch {
+	case sparing:
+		reads = append(reads, one(e.Key).at(rev, pb.RangeRequest_ASCEND, 0))
+	case e.Mode == driver.Permit:
+		reads = append(reads, one(s.keys.limit(e.Name)).at(rev, pb.RangeRequest_ASCEND, 0))
 	}
-	me, ok, err := s.entry(name, latest[0])
+	got, err := s.read(ctx, reads...)
+	if err != nil {
+		return g, err
+	}
+	g = glimpse{latest: got[0].Kvs, more: got[0].More, at: cmp.Or(rev, got[0].Header.Revision)}
+	s.lengths.note(e.Name, got[0].Count)
+	switch {
+	case sparing:
+		g.latest, err = s.fill(ctx, g, got[1].Kvs)
+	case e.Mode == driver.Permit:
+		g.limit = got[1].Kvs
+	}
+	return g, err
+}
+
+// fill returns the latest keys with their values: the entry's, if it is there, and the next.
+func (s *store) fill(ctx context.Context, g glimpse, entry []*mvccpb.KeyValue) ([]*mvccpb.KeyValue, error) {
+	if len(entry) == 0 || len(g.latest) < 2 {
+		return entry, nil
+	}
+	got, err := s.read(ctx, one(string(g.latest[1].Key)).at(g.at, pb.RangeRequest_ASCEND, 0))
+	if err != nil {
+		return nil, err
+	}
+	return append(entry, got[0].Kvs...), nil
+}
+
+// view makes a view from the latest keys of a queue, latest first. The first has to
+// be the entry.
+func (s *store) view(e driver.Entry, latest []*mvccpb.KeyValue) (driver.View, error) {
+	if len(latest) == 0 || string(latest[0].Key) != e.Key || uint64(latest[0].CreateRevision) != e.Token {
+		return driver.View{}, fmt.Errorf("entry %q: %w", e.Key, driver.ErrEntryGone)
+	}
+	me, ok, err := s.entry(e.Name, latest[0])
 	if err == nil && !ok {
-		err = fmt.Errorf("entry %q has lost its lease: %w", key, driver.ErrEntryGone)
+		err = fmt.Errorf("entry %q has lost its lease: %w", e.Key, driver.ErrEntryGone)
 	}
 	if err != nil {
 		return driver.View{}, err
 	}
-	ahead, err := s.entries(name, latest[1:])
+	ahead, err := s.entries(e.Name, latest[1:])
 	slices.Reverse(ahead)
-	if mode == driver.Exclusive && len(ahead) > 0 {
+	if e.Mode == driver.Exclusive && len(ahead) > 0 {
 		ahead = ahead[len(ahead)-1:]
 	}
 	return driver.View{Me: me, Ahead: ahead}, err
@@ -152,12 +199,12 @@ func (l *lease) Leave(ctx context.Context, e driver.Entry) (err error) {
 		// Only the first request does without the guard, as only its answer frees
 		// the slot.
 		var first bool
-		_, first, err = l.leaves.txn(ctx, e.Name, &pb.TxnRequest{Success: guarded.Success}, guarded)
+		_, first, err = l.leaves.txn(ctx, e.Name, &pb.TxnRequest{Success: guarded.Success}, guarded, nil)
 		if first || isUnsent(err) {
 			l.slots.deleted(e.ID) // nothing is under way
 		}
 	default:
-		_, _, err = l.leaves.txn(ctx, e.Name, guarded, guarded)
+		_, _, err = l.leaves.txn(ctx, e.Name, guarded, guarded, nil)
 	}
 	if err == nil {
 		l.slots.free(e.Name, e.ID)

@@ -62,6 +62,16 @@ func SetLanes(l driver.Lease, n int) {
 	}
 }
 
+// SetWindow lets so many joins, or leaves, of a lease that are of one queue go at once, until
+// answers say otherwise.
+func SetWindow(l driver.Lease, n int) {
+	for _, b := range batchersOf(l) {
+		b.mu.Lock()
+		b.window = n
+		b.mu.Unlock()
+	}
+}
+
 // SetPatience bounds how long joins and leaves, of all leases of the store, wait for
 // those that are under way. It counts from the watchdog's next look.
 func SetPatience(l driver.Lease, d time.Duration) {
@@ -73,3 +83,14 @@ func SetPatience(l driver.Lease, d time.Duration) {
 
 // SkipEpochs has a lease believe in an epoch that is yet to come.
 func SkipEpochs(l driver.Lease, n int64) { l.(*lease).epoch.Add(n) }
+
+// SetLong makes queues long, for a store, from so many keys on; 0: from when they were read.
+func SetLong(st driver.Store, n int64) {
+	l := st.(*store).lengths
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.from = n
+}
+
+// IsLong tells whether a store takes a queue for a long one.
+func IsLong(st driver.Store, name string) bool { return st.(*store).lengths.areLong(name) }

@@ -25,6 +25,9 @@ const maxAnswered = 1000
 //	then read who is ahead, and put the entry (to set the limit: that, too)
 //	else (with Limit or Admit) read what tells why
 //
+// Where the queue is long, it does not read who is ahead, but takes the place of its tail:
+// see tails.
+//
 // The else branch is a definite answer: nothing was written, so we may correct
 // what we believed and try again.
 func (l *lease) Join(ctx context.Context, c driver.Claim) (driver.View, error) {
@@ -45,6 +48,7 @@ type assumption struct {
 	seen  int64        // we have seen all keys of the queue created up to this revision
 	limit driver.Limit // of the queue; its version is 0 if no key has it
 	set   bool         // there were no entries up to seen, so the limit is ours to set
+	long  bool         // the queue, when the Join was sent, so that it took the place of the tail
 }
 
 // assume returns what most often is the case: that the queue is empty or has the
@@ -111,7 +115,7 @@ func (l *lease) join(ctx context.Context, c driver.Claim, e emplacement) (driver
 		if !ok {
 			return driver.View{}, fmt.Errorf("%s: the claim was given up meanwhile", op)
 		}
-		resp, err := l.joinTxn(ctx, c, e, a)
+		resp, err := l.joinTxn(ctx, c, e, &a)
 		if isUnsent(err) {
 			l.slots.unsend(c.ID, before)
 		}
@@ -176,7 +180,7 @@ func (l *lease) rejected(op string, e emplacement, epoch int64, resp *pb.TxnResp
 	return nil
 }
 
-func (l *lease) joinTxn(ctx context.Context, c driver.Claim, e emplacement, a assumption) (*pb.TxnResponse, error) {
+func (l *lease) joinTxn(ctx context.Context, c driver.Claim, e emplacement, a *assumption) (*pb.TxnResponse, error) {
 	dir, record := prefixed(l.s.keys.dir(c.Name)), span{}
 	guards := []*pb.Compare{
 		one(l.key).modified(pb.Compare_EQUAL, a.epoch),
@@ -199,11 +203,16 @@ func (l *lease) joinTxn(ctx context.Context, c driver.Claim, e emplacement, a as
 		// can but help.
 		guards = append(guards, dir.created(pb.Compare_LESS, a.seen+1))
 	}
-	var otherwise []*pb.RequestOp
+	req := &pb.TxnRequest{Compare: guards, Success: then}
 	if conditional(c) {
-		otherwise = l.why(c, e)
+		req.Failure = l.why(c, e)
 	}
-	resp, _, err := l.joins.txn(ctx, c.Name, &pb.TxnRequest{Compare: guards, Success: then, Failure: otherwise}, nil)
+	resp, _, err := l.joins.txn(ctx, c.Name, req, nil, func() {
+		if a.long = c.Mode == driver.Exclusive && !conditional(c) && l.s.lengths.areLong(c.Name); a.long {
+			tail := one(l.s.keys.tail(c.Name))
+			req.Success = []*pb.RequestOp{tail.all(), then[1], tail.put(e.key, l.id)}
+		}
+	})
 	return resp, err
 }
 
@@ -217,19 +226,30 @@ func (l *lease) joined(ctx context.Context, c driver.Claim, e emplacement, a ass
 	if c.Limit > 0 {
 		l.limits.put(c.Name, a.limit)
 	}
-	read := resp.Responses[0].GetResponseRange()
-	ahead, err := l.s.entries(c.Name, read.Kvs)
-	if err != nil {
-		return driver.View{}, err
-	}
-	if len(ahead) == 0 && read.More { // what is nearest is no entry
-		return l.s.viewAt(ctx, c.Mode, c.Name, e.key, rev, rev)
-	}
 	me := driver.Entry{
 		Name: c.Name, Key: e.key, ID: c.ID, Token: uint64(rev), Version: uint64(rev), Lease: l.ID(),
 		Kind: c.Kind, Mode: c.Mode, Value: c.Value, Info: c.Info,
 	}
+	ahead, known, err := l.ahead(ctx, me, a, resp.Responses[0].GetResponseRange())
+	if err != nil {
+		return driver.View{}, err
+	}
+	if !known {
+		return l.s.viewAt(ctx, me, rev)
+	}
 	return driver.View{Me: me, Ahead: ahead, Limit: a.limit, At: uint64(rev)}, nil
+}
+
+// ahead returns who was ahead of an entry when it was made, by what its transaction has
+// read, and whether that tells.
+func (l *lease) ahead(ctx context.Context, me driver.Entry, a assumption, read *pb.RangeResponse) (ahead []driver.Entry, known bool, err error) {
+	if a.long {
+		ahead, err = l.s.behindTail(ctx, me, read.Kvs)
+		return ahead, len(ahead) > 0, err
+	}
+	l.s.lengths.note(me.Name, read.Count)
+	ahead, err = l.s.entries(me.Name, read.Kvs)
+	return ahead, len(ahead) > 0 || !read.More, err // what is nearest may be no entry
 }
 
 // advance moves the epoch on, never back, and returns it.
@@ -271,7 +291,8 @@ func (l *lease) Resolve(ctx context.Context, c driver.Claim) (driver.View, error
 		l.slots.free(c.Name, c.ID)
 		return driver.View{}, gone
 	}
-	v, err := l.s.viewAt(ctx, c.Mode, c.Name, e.key, kvs[0].CreateRevision, resp.Header.Revision)
+	me := driver.Entry{Mode: c.Mode, Name: c.Name, Key: e.key, Token: uint64(kvs[0].CreateRevision)}
+	v, err := l.s.viewAt(ctx, me, resp.Header.Revision)
 	if err == nil && v.Me.ID != c.ID {
 		return driver.View{}, gone // somebody else's
 	}

@@ -89,7 +89,7 @@ func (l *lease) leavePermit(ctx context.Context, e driver.Entry) error {
 		Success: []*pb.RequestOp{entry.remove(), reading(left)},
 		Failure: []*pb.RequestOp{reading(left)},
 	}
-	resp, _, err := l.leaves.txn(ctx, e.Name, leave, leave)
+	resp, _, err := l.leaves.txn(ctx, e.Name, leave, leave, nil)
 	if err != nil {
 		return err
 	}

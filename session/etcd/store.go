@@ -42,6 +42,7 @@ type store struct {
 
 	identities *identities
 	keepalives *keepalives
+	lengths    *lengths
 
 	watches pace // of streams, see attend
 

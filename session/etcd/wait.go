@@ -34,6 +34,9 @@ func (l *lease) Wait(ctx context.Context, v driver.View, on driver.Obstacles) (d
 		if err := sleep(ctx, pause.NextBackOff()); err != nil {
 			return driver.View{}, fmt.Errorf("wait in queue %q: %w", v.Me.Name, err)
 		}
+		if l.stillBehind(ctx, v.Me, on, 0) {
+			continue
+		}
 		next, blocked, err := l.look(ctx, v, on, 0)
 		switch {
 		case err == nil && !blocked, settled(ctx, err):
@@ -125,8 +128,8 @@ func concerns(resp clientv3.WatchResponse, entries []driver.Entry) bool {
 	return false
 }
 
-// stillBehind tells whether at a revision an exclusive entry and what it waits for are there,
-// unchanged. It reads these two, where a look reads the queue, which as a rule has grown
+// stillBehind tells whether at a revision, or at present if that is 0, an exclusive entry and
+// what it waits for are there, unchanged. It reads these two, where a look reads the queue, which as a rule has grown
 // since the entry joined, and has not changed otherwise. When in doubt it is false.
 func (l *lease) stillBehind(ctx context.Context, me driver.Entry, on driver.Obstacles, rev int64) bool {
 	if me.Mode != driver.Exclusive {
@@ -149,7 +152,7 @@ func (l *lease) stillBehind(ctx context.Context, me driver.Entry, on driver.Obst
 // look takes a view at a revision, as viewAt does, and tells whether all of the
 // obstacles are there in it, unchanged.
 func (l *lease) look(ctx context.Context, v driver.View, on driver.Obstacles, rev int64) (driver.View, bool, error) {
-	next, err := l.s.viewAt(ctx, v.Me.Mode, v.Me.Name, v.Me.Key, int64(v.Me.Token), rev)
+	next, err := l.s.viewAt(ctx, v.Me, rev)
 	if err != nil {
 		return driver.View{}, false, err
 	}
