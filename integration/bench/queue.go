@@ -27,6 +27,15 @@ func (t *team) queued(ctx context.Context, c client, name string) (int, error) {
 	return 0, fmt.Errorf("%s does not tell how many wait", t.subject.name)
 }
 
+// abandon closes a team that could not be set up, and waits, for a while, until the server
+// has nothing of it left to do.
+func (t *team) abandon(ctx context.Context) {
+	_ = t.close() // which is why
+	ctx, cancel := context.WithTimeout(ctx, t.load.setUpLimit)
+	defer cancel()
+	_ = t.await(ctx, t.clients[0], t.name, 0)
+}
+
 // await waits until there are so many, and asks so rarely that it takes a tenth of the
 // time at most.
 func (t *team) await(ctx context.Context, c client, name string, want int) error {
@@ -73,7 +82,7 @@ func fill(n int) func(ctx context.Context, t *team) (map[report.Metric]float64, 
 		if err != nil {
 			return nil, err
 		}
-		waiting, cancel := context.WithCancel(ctx)
+		waiting, cancel := context.WithCancel(context.WithoutCancel(ctx)) // for as long as the team is there
 		c := &crowd{size: len(members), cancel: cancel, turns: make(chan struct{}), held: make(chan time.Time), released: make(chan time.Time, 1), failed: make(chan error, 1)}
 		t.crowd = c
 		begin := time.Now()

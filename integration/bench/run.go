@@ -106,11 +106,21 @@ func measure(ctx context.Context, c config, st store, srv server, w workload) (_
 		if err != nil {
 			return res, fmt.Errorf("%s: %w", s.name, err)
 		}
+		got := report.Subject{Name: s.name, Samples: map[report.Metric][]float64{}}
+		err = t.warmUp(ctx, &got, c.duration)
+		if errors.Is(err, errSetUp) && !strings.Contains(s.name, report.Ours) {
+			res.Absent = append(res.Absent, report.Absence{Name: s.name, Why: err.Error()})
+			t.abandon(ctx)
+			continue
+		}
 		teams = append(teams, t)
-		res.Subjects = append(res.Subjects, report.Subject{Name: s.name, Samples: map[report.Metric][]float64{}})
-		if err := t.warmUp(ctx, &res.Subjects[len(teams)-1], c.duration); err != nil {
+		res.Subjects = append(res.Subjects, got)
+		if err != nil {
 			return res, fmt.Errorf("%s: %w", s.name, err)
 		}
+	}
+	if len(teams) == 0 {
+		return res, errors.New("no subject could be measured")
 	}
 	for round := range c.rounds {
 		for turn := range teams {
@@ -144,10 +154,18 @@ func (c config) profile(of string) (stop func() error, err error) {
 	return func() error { pprof.StopCPUProfile(); return f.Close() }, nil
 }
 
+// errSetUp says that the time for a workload to be set up was over.
+var errSetUp = errors.New("not set up in time")
+
 // warmUp measures what is measured once, and runs the workload for a moment.
 func (t *team) warmUp(ctx context.Context, s *report.Subject, d time.Duration) error {
 	if t.load.setUp != nil {
-		once, err := t.load.setUp(ctx, t)
+		limited, cancel := context.WithTimeoutCause(ctx, t.load.setUpLimit, errSetUp)
+		once, err := t.load.setUp(limited, t)
+		if err != nil && context.Cause(limited) == errSetUp {
+			err = fmt.Errorf("%w: after %v, %w", errSetUp, t.load.setUpLimit, err)
+		}
+		cancel()
 		if err != nil {
 			return err
 		}

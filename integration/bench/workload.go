@@ -25,8 +25,10 @@ type workload struct {
 	each     int  // contenders a client
 	ownNames bool // a name for each contender, and not one for all
 
-	// setUp, if any, is called once, and measures what is measured once.
-	setUp func(ctx context.Context, t *team) (map[report.Metric]float64, error)
+	// setUp, if any, is called once, and measures what is measured once. A peer that
+	// does not come to its end within the limit is left out.
+	setUp      func(ctx context.Context, t *team) (map[report.Metric]float64, error)
+	setUpLimit time.Duration
 
 	// run takes d, or longer where what it waits for does.
 	run func(ctx context.Context, t *team, d time.Duration) (sample, error)
@@ -64,7 +66,7 @@ func workloads() []workload {
 			about: "64 contenders, 32 of each of two sessions, one name; " + w.about})
 	}
 	for _, n := range []int{1000, 10000} {
-		all = append(all, workload{name: fmt.Sprintf("queue-%d", n), takes: queuing, clients: 20, setUp: fill(n), run: queue,
+		all = append(all, workload{name: fmt.Sprintf("queue-%d", n), takes: queuing, clients: 20, setUp: fill(n), setUpLimit: 2 * time.Minute, run: queue,
 			about: fmt.Sprintf("%d waiters from 20 clients, one name; %s; joins behind them; the time in which they all had joined", n, wait)})
 	}
 	return append(all,

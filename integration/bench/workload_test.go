@@ -132,3 +132,36 @@ func TestFailureKeepsTheRest(t *testing.T) {
 		t.Errorf("the results are %+v, want those of what works", r.Results)
 	}
 }
+
+// A peer that cannot be set up is left out, and the page says so; we are not.
+func TestPeerThatIsNotSetUpIsLeftOut(t *testing.T) {
+	load := workload{name: "never", takes: of(mutexes), clients: 1, each: 2, run: handoff, setUpLimit: 10 * time.Millisecond,
+		setUp: func(ctx context.Context, t *team) (map[report.Metric]float64, error) {
+			if t.subject.name == "quick" {
+				return nil, nil
+			}
+			<-ctx.Done()
+			return nil, errFailing
+		}}
+	measured := func(names ...string) (report.Result, error) {
+		st := store{name: "fake"}
+		for _, name := range names {
+			free := make(chan struct{}, 1)
+			free <- struct{}{}
+			st.subjects = append(st.subjects, subject{name: name, kind: mutexes, open: func(context.Context, string, time.Duration) (client, error) {
+				return fake{turns{free}}, nil
+			}})
+		}
+		return measure(t.Context(), config{rounds: 1, duration: time.Millisecond}, st, fake{}, load)
+	}
+	res, err := measured("quick", "peer")
+	if err != nil || len(res.Subjects) != 1 || len(res.Absent) != 1 || res.Absent[0].Name != "peer" || !strings.Contains(res.Absent[0].Why, errFailing.Error()) {
+		t.Errorf("the result is %+v, %v, want one without the peer that says why", res, err)
+	}
+	if _, err := measured("fairlead mutex", "quick"); !errors.Is(err, errFailing) {
+		t.Errorf("the error is %v, where ours is not set up, want %v", err, errFailing)
+	}
+	if _, err := measured("peer"); err == nil {
+		t.Error("there is no error where nothing was measured")
+	}
+}

@@ -30,7 +30,10 @@ type storeSection struct {
 	Results []resultSection
 }
 
-type resultSection struct{ Workload, About, Table string }
+type resultSection struct {
+	Workload, About, Table string
+	Absent                 []Absence
+}
 
 // WritePage writes the document about the reports to file, and the plots into the
 // directory beside it that has its name without the extension. unexplained are the keys
@@ -65,7 +68,7 @@ func writePage(reports []*Report, why reasons, file string) (unexplained []strin
 			last := &p.Stores[len(p.Stores)-1]
 			shown := slices.DeleteFunc(res.present(), Metric.isCost)
 			if len(shown) > 0 {
-				last.Results = append(last.Results, resultSection{res.Workload, res.About, markdown(res.table(shown))})
+				last.Results = append(last.Results, resultSection{res.Workload, res.About, markdown(res.table(shown)), res.Absent})
 			}
 		}
 	}

@@ -39,7 +39,16 @@ type Result struct {
 	Workload string    `json:"workload"`
 	About    string    `json:"about"`
 	Subjects []Subject `json:"subjects"` // ours first
+	Absent   []Absence `json:"absent,omitempty"`
 }
+
+// An Absence says why a peer was not measured.
+type Absence struct {
+	Name string `json:"name"`
+	Why  string `json:"why"`
+}
+
+func (a Absence) String() string { return a.Name + " was not measured: " + a.Why }
 
 // A Subject has, for each metric, one figure a round, or a single one where that was
 // measured once a run.

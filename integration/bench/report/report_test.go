@@ -130,7 +130,7 @@ func sample() *Report {
 		return c
 	}
 	handoff := func(workload string, rate, ms50 float64) Result {
-		return Result{"etcd", workload, "contenders", []Subject{
+		return Result{Store: "etcd", Workload: workload, About: "contenders", Subjects: []Subject{
 			{Name: "fairlead mutex", Samples: map[Metric][]float64{Handoffs: {rate, rate * 1.1}, P50: {ms50 / 1e3}, P99: {0.004}, Commits: {2}, Events: {1}}, Curves: [][len(Levels)]float64{ms(1), ms(2)}},
 			{Name: etcdMutex, Samples: map[Metric][]float64{Handoffs: {20, 10}, P50: {0.050}, Commits: {2}, Events: {1}}, Curves: [][len(Levels)]float64{ms(50)}},
 		}}
@@ -143,14 +143,14 @@ func sample() *Report {
 		Results: []Result{
 			handoff("handoff-2", 1000, 1),
 			handoff("handoff-16", 100, 1.5),
-			{"etcd", "uncontended", "one goroutine", []Subject{
+			{Store: "etcd", Workload: "uncontended", About: "one goroutine", Subjects: []Subject{
 				{Name: "fairlead mutex", Samples: map[Metric][]float64{Pairs: {950, 990}, Commits: {2}}},
 				{Name: etcdRaw, Samples: map[Metric][]float64{Pairs: {1000, 1000}, Unlock99: {0.001}}},
 			}},
-			{"etcd", "queue-1000", "waiters", []Subject{{Name: "fairlead mutex", Samples: map[Metric][]float64{
+			{Store: "etcd", Workload: "queue-1000", About: "waiters", Absent: []Absence{{"slow", "after 1s, it had not begun"}}, Subjects: []Subject{{Name: "fairlead mutex", Samples: map[Metric][]float64{
 				Handoffs: {500}, P50: {0.002}, Events: {1}, Commits: {2}, WatchersEach: {1}, ClientEach: {2000}, ServerEach: {1000}}}}},
-			{"etcd", "frozen", "frozen", []Subject{{Name: "fairlead mutex", Samples: map[Metric][]float64{Gap: {0.8, 0.9}, GapMin: {0.5, 0.6}}}}},
-			{"etcd", "idle", "idle", []Subject{{Name: "fairlead mutex", Samples: map[Metric][]float64{Commits: {0}, Requests: {1}, Streamed: {2}}}}},
+			{Store: "etcd", Workload: "frozen", About: "frozen", Subjects: []Subject{{Name: "fairlead mutex", Samples: map[Metric][]float64{Gap: {0.8, 0.9}, GapMin: {0.5, 0.6}}}}},
+			{Store: "etcd", Workload: "idle", About: "idle", Subjects: []Subject{{Name: "fairlead mutex", Samples: map[Metric][]float64{Commits: {0}, Requests: {1}, Streamed: {2}}}}},
 		},
 	}
 }
@@ -231,7 +231,7 @@ func TestTwoReportsOfTheSameAreAnError(t *testing.T) {
 // A store of which little was measured has a page without plots, and without scaling.
 func TestPageOfLittle(t *testing.T) {
 	r := sample()
-	r.Results = []Result{{"redis", "uncontended", "one", []Subject{{Name: "fairlead mutex", Samples: map[Metric][]float64{Pairs: {1}}}}}}
+	r.Results = []Result{{Store: "redis", Workload: "uncontended", About: "one", Subjects: []Subject{{Name: "fairlead mutex", Samples: map[Metric][]float64{Pairs: {1}}}}}}
 	file := filepath.Join(t.TempDir(), "page.md")
 	if _, err := WritePage([]*Report{r}, file); err != nil {
 		t.Fatal(err)

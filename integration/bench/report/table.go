@@ -14,7 +14,13 @@ func (r Result) Print(out io.Writer) error {
 	for _, row := range r.table(r.present()) {
 		fmt.Fprintln(w, "  "+strings.Join(row, "\t"))
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for _, a := range r.Absent {
+		fmt.Fprintf(out, "  %v\n", a)
+	}
+	return nil
 }
 
 // table returns a head and a row for each subject: the headline and its ratio as median
