@@ -18,6 +18,10 @@ const (
 	semaphores     kind = "semaphore"
 	elections      kind = "election"
 	writes         kind = "raw" // excludes nobody: the least that a lock has to do
+
+	// The least that a queue has to do: it excludes for as long as nobody gives up, and no
+	// request or reply is lost.
+	queues kind = "raw queue"
 )
 
 // A subject is one way to take a lock: ours, or a peer's.

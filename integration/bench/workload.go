@@ -49,7 +49,7 @@ func workloads() []workload {
 			about: "512 goroutines of one process, each with a name of its own; " + pair},
 	}
 	for _, n := range []int{2, 16, 128} {
-		all = append(all, workload{name: fmt.Sprintf("handoff-%d", n), takes: of(mutexes), clients: n, each: 1, run: handoff,
+		all = append(all, workload{name: fmt.Sprintf("handoff-%d", n), takes: of(mutexes, queues), clients: n, each: 1, run: handoff,
 			about: fmt.Sprintf("%d contenders with a session each, one name; %s", n, wait)})
 	}
 	all = append(all, workload{name: "fairness-16", takes: of(mutexes), clients: 16, each: 1, run: fairness, stretch: 5,

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strconv"
@@ -19,6 +20,7 @@ func zookeeperStore() store {
 	return store{name: "zk", start: startZooKeeper, expiring: 4 * time.Second, subjects: append(oursOn("zk://"),
 		subject{name: "zk.Lock", kind: mutexes, queues: true, open: zkPeer(newZKLock)},
 		subject{name: "raw Create+Delete", kind: writes, open: zkPeer(newZKRaw)},
+		subject{name: "raw queue", kind: queues, open: zkPeer(newZKQueue)},
 	)}
 }
 
@@ -185,3 +187,42 @@ func (r *zkRaw) lock(context.Context) error {
 }
 
 func (r *zkRaw) unlock(context.Context) error { return r.conn.Delete(r.path, -1) }
+
+// zkQueue makes a node with the next number, waits until that with the number before is
+// deleted, and deletes its own: a commit, a read and an event, and a commit.
+type zkQueue struct {
+	conn   *zk.Conn
+	parent string
+	place  string
+}
+
+func newZKQueue(c *zk.Conn, name string) contender { return &zkQueue{conn: c, parent: zkNode(name)} }
+
+func (q *zkQueue) lock(ctx context.Context) (err error) {
+	const prefix = "/place-"
+	q.place, err = q.conn.Create(q.parent+prefix, nil, zk.FlagEphemeral|zk.FlagSequence, zk.WorldACL(zk.PermAll))
+	if errors.Is(err, zk.ErrNoNode) {
+		if _, err = q.conn.Create(q.parent, nil, 0, zk.WorldACL(zk.PermAll)); err == nil || errors.Is(err, zk.ErrNodeExists) {
+			return q.lock(ctx)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	n, err := strconv.Atoi(strings.TrimPrefix(q.place, q.parent+prefix))
+	if err != nil {
+		return err
+	}
+	there, _, gone, err := q.conn.ExistsW(fmt.Sprintf("%s%s%010d", q.parent, prefix, n-1))
+	if err != nil || !there {
+		return err
+	}
+	select {
+	case <-gone:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (q *zkQueue) unlock(context.Context) error { return q.conn.Delete(q.place, -1) }

@@ -83,8 +83,8 @@ func protect(t *testing.T, c *clientv3.Client, prefix string) {
 	}
 }
 
-// TestConformanceUnderMutualTLSAndRBAC also has tokens expire all the time, and takes all
-// queues for long ones.
+// TestConformanceUnderMutualTLSAndRBAC also has tokens expire all the time, and takes each
+// queue for a long one once it was read.
 func TestConformanceUnderMutualTLSAndRBAC(t *testing.T) {
 	ca := cert.NewKit(t)
 	s := guarded(t, ca, func(c *etcdembed.Config) {

@@ -35,7 +35,7 @@ const (
 
 	// crowd bounds how many of one queue may be under way, which cannot go together.
 	// The server works on them one after another, for longer the longer the queue is.
-	// All of ten thousand at once would each be given up before its turn. Of the first
+	// All of ten thousand at once would each be given up before its turn. Of a lease's first
 	// there are few: their answers tell how long it is.
 	crowd = 64
 

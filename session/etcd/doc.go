@@ -30,7 +30,7 @@
 //
 //	PREFIX/.fairlead/v1/session/LEASE            {"identity": …}
 //	PREFIX/.fairlead/v1/session/LEASE/mark/ID    {"by": …, "reason": …}
-//	PREFIX/.fairlead/v1/tail/NAME                the key of the entry that joined last
+//	PREFIX/.fairlead/v1/tail/NAME                the key of the entry that was the last to replace this
 //	PREFIX/NAME/LEASE-f1MK-SLOT                  ID-INFO, a newline, the value of the claim
 //	PREFIX/NAME/LEASE-f1xe-ID-INFO               the value of the claim, for elections
 //
@@ -64,17 +64,19 @@
 //
 // Joining is one transaction: put the entry, if the session is at the epoch that
 // we know, and read the nearest entry ahead. Waiting is a watch on that entry's
-// key, from the store's present on, and one look at the queue at the revision at
-// which the watch began; then one look for each event on that key. So a
-// release is one event, for one waiter, whatever the length of the queue. Leaving
-// is a delete guarded on the token.
+// key, from the store's present on, and one look, at the revision at which the watch
+// began, whether both entries are there; then one look at the queue for each event on
+// that key. So a release is one event, for one waiter, whatever the length of the queue.
+// Leaving is a delete guarded on the token.
 //
-// To find the nearest ahead etcd reads all of the queue. So where that has 256 entries or
-// more, a join does not ask for it, but reads and replaces the queue's tail, a key with the
-// key of the entry that did so last, and waits for that one; then it costs the same whatever
-// the length, as in the lock of Mellor-Crummey and Scott (Algorithms for Scalable
+// To find the nearest ahead etcd reads all of the queue. So where a process has seen 256
+// keys or more, its mutexes and elections do not ask for it as they join, but read and
+// replace the queue's tail, a key with the key of the entry that did so last, and wait for
+// that one, which one more read shows to be there. Then joining costs the same whatever the
+// length, as in the lock of Mellor-Crummey and Scott (Algorithms for Scalable
 // Synchronization on Shared-Memory Multiprocessors, 1991). Nothing depends on the tail: the
-// look before a turn is at the queue, and finds whoever joined without it.
+// look before a turn is at the queue, at keys without values if it is long, and finds whoever
+// joined without it. Readers, permits and those who only try read the queue as ever.
 //
 // Joins of one lease that meet several others under way go together in the next
 // transaction, nested, each with its own guards: so they share a request, and an entry
@@ -126,7 +128,9 @@
 //     once, but maybe not before the next one is granted.
 //   - A range in the order of create revisions makes the server walk over the whole
 //     queue: taking over slows down with its length, by some 0.3 ms at 1,000 waiters
-//     and 3 ms at 10,000, and by three times that before etcd 3.7.
+//     and 3 ms at 10,000, and by three times that before etcd 3.7. So does joining, for
+//     readers, permits and those who only try, and where a process does not know yet that
+//     a queue is long.
 //   - Where etcd is out of space nobody can join, while leaving works. A join whose
 //     reply was lost just then is settled when there is space again, or when the
 //     lease has run out.

@@ -3,13 +3,11 @@ package etcd
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/fairlead-go/fairlead/session/driver"
@@ -36,11 +34,14 @@ func (s *store) viewAt(ctx context.Context, e driver.Entry, rev int64) (driver.V
 	sparing := most > 0 && s.lengths.areLong(e.Name)
 	for {
 		g, err := s.glimpse(ctx, e, rev, most, sparing)
-		if (rev > 0 || sparing) && (errors.Is(err, rpctypes.ErrFutureRev) || errors.Is(err, rpctypes.ErrCompacted)) {
-			rev, sparing = 0, false
+		switch {
+		case isElsewhere(err) && rev > 0:
+			rev = 0
 			continue
-		}
-		if err != nil {
+		case isElsewhere(err) && sparing:
+			sparing = false
+			continue
+		case err != nil:
 			return driver.View{}, s.failed(ctx, op, err)
 		}
 		v, err := s.view(e, g.latest)
@@ -95,14 +96,21 @@ func (s *store) glimpse(ctx context.Context, e driver.Entry, rev, most int64, sp
 	return g, err
 }
 
-// fill returns the latest keys with their values: the entry's, if it is there, and the next.
+// fill returns the latest keys with their values: the entry's, if it is there, and the next,
+// which is read linearizably so that every member has it.
 func (s *store) fill(ctx context.Context, g glimpse, entry []*mvccpb.KeyValue) ([]*mvccpb.KeyValue, error) {
 	if len(entry) == 0 || len(g.latest) < 2 {
 		return entry, nil
 	}
-	got, err := s.read(ctx, one(string(g.latest[1].Key)).at(g.at, pb.RangeRequest_ASCEND, 0))
+	next := g.latest[1]
+	read := one(string(next.Key)).at(g.at, pb.RangeRequest_ASCEND, 0)
+	read.Serializable = false
+	got, err := s.read(ctx, read)
 	if err != nil {
 		return nil, err
+	}
+	if kvs := got[0].Kvs; len(kvs) == 0 || kvs[0].CreateRevision != next.CreateRevision {
+		return nil, fmt.Errorf("members disagree about revision %d: %q is there, and is not", g.at, next.Key)
 	}
 	return append(entry, got[0].Kvs...), nil
 }

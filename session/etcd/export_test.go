@@ -92,5 +92,11 @@ func SetLong(st driver.Store, n int64) {
 	l.from = n
 }
 
+// MaxKnown is how many long queues a store remembers.
+const MaxKnown = maxKnown
+
+// NoteLength tells a store how many keys a queue has.
+func NoteLength(st driver.Store, name string, n int64) { st.(*store).lengths.note(name, n) }
+
 // IsLong tells whether a store takes a queue for a long one.
 func IsLong(st driver.Store, name string) bool { return st.(*store).lengths.areLong(name) }

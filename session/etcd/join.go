@@ -263,7 +263,7 @@ func (l *lease) advance(rev int64) int64 {
 }
 
 // Resolve implements driver.Lease. If the entry is not there once the claim is fenced,
-// it never will be.
+// it never will be. A Join that was answered, and failed as it looked further, needs no fence.
 func (l *lease) Resolve(ctx context.Context, c driver.Claim) (driver.View, error) {
 	op := "resolve the claim on " + quoted(c.Name)
 	gone := fmt.Errorf("%s: %w", op, driver.ErrEntryGone)
@@ -275,6 +275,13 @@ func (l *lease) Resolve(ctx context.Context, c driver.Claim) (driver.View, error
 		return driver.View{}, gone
 	}
 	e := l.placed(c)
+	if token := l.slots.token(c.ID); token > 0 {
+		v, err := l.s.viewAt(ctx, driver.Entry{Mode: c.Mode, Name: c.Name, Key: e.key, Token: token}, 0)
+		if errors.Is(err, driver.ErrEntryGone) {
+			l.slots.free(c.Name, c.ID)
+		}
+		return v, err
+	}
 	resp, err := l.fence(ctx, op, c, e, clientv3.OpGet(e.key, clientv3.WithKeysOnly()))
 	switch {
 	case errors.Is(err, rpctypes.ErrNoSpace):
@@ -311,6 +318,9 @@ func (l *lease) Withdraw(ctx context.Context, c driver.Claim) error {
 		return nil
 	}
 	e := l.placed(c)
+	if token := l.slots.token(c.ID); token > 0 {
+		return l.Leave(ctx, driver.Entry{Mode: c.Mode, Kind: c.Kind, Name: c.Name, Key: e.key, ID: c.ID, Token: token})
+	}
 	_, err := l.fence(ctx, op, c, e, clientv3.OpDelete(e.key))
 	switch {
 	case errors.Is(err, rpctypes.ErrNoSpace):

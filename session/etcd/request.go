@@ -2,9 +2,11 @@ package etcd
 
 import (
 	"context"
+	"errors"
 	"math"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
 )
@@ -58,6 +60,29 @@ func (s *store) read(ctx context.Context, ranges ...*pb.RangeRequest) ([]*pb.Ran
 		got[i].Header = resp.Header
 	}
 	return got, nil
+}
+
+// readSince reads keys as they were at a revision, from whichever member answers, or, where
+// that one has not come so far, or has compacted it away, as they are now, linearizably.
+// Revision 0 is the present, too.
+func (s *store) readSince(ctx context.Context, rev int64, keys ...string) ([]*pb.RangeResponse, error) {
+	for {
+		reads := make([]*pb.RangeRequest, len(keys))
+		for i, key := range keys {
+			reads[i] = one(key).at(rev, pb.RangeRequest_ASCEND, 0)
+		}
+		got, err := s.read(ctx, reads...)
+		if rev == 0 || !isElsewhere(err) {
+			return got, err
+		}
+		rev = 0
+	}
+}
+
+// isElsewhere tells whether a member has not come to the revision that was asked of it, or has
+// compacted it away.
+func isElsewhere(err error) bool {
+	return errors.Is(err, rpctypes.ErrFutureRev) || errors.Is(err, rpctypes.ErrCompacted)
 }
 
 // A span is a range of keys.

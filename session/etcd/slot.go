@@ -170,6 +170,13 @@ func (s *slots) fenced(id string, epoch int64) bool {
 	return t.epoch != 0 && t.epoch < epoch
 }
 
+// token returns that of the claim's entry, or 0 where it is not known to have been made.
+func (s *slots) token(id string) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.of[id].token
+}
+
 // find returns the slot of a claim, or noSlot.
 func (s *slots) find(id string) int {
 	s.mu.Lock()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"sync"
 
-	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 
 	"github.com/fairlead-go/fairlead/session/driver"
@@ -21,19 +20,20 @@ import (
 // A tail is a hint. Who joins without it, another library, an earlier release or
 // whoever believes that the queue is short, stands between two that took its place,
 // and the later of them meets it as everybody does: when it looks at the queue before
-// its turn. The key goes with the lease of who took the place last.
+// its turn. The key goes with the lease of who took the place last; until then it may
+// outlast the queue.
 const tails = driver.Reserved + "/v1/tail/"
 
 // tail is the key of a queue's tail.
 func (ks keyspace) tail(name string) string { return string(ks) + tails + name }
 
-// behindTail returns the entry whose place at the tail another has taken, as it was when that
-// joined, or none if it had left the queue.
+// behindTail returns the entry whose place at the tail another has taken, or none if it has
+// left the queue.
 func (s *store) behindTail(ctx context.Context, me driver.Entry, tail []*mvccpb.KeyValue) ([]driver.Entry, error) {
 	if len(tail) == 0 {
 		return nil, nil
 	}
-	got, err := s.read(ctx, one(string(tail[0].Value)).at(int64(me.Token), pb.RangeRequest_ASCEND, 0))
+	got, err := s.readSince(ctx, int64(me.Token), string(tail[0].Value))
 	if err != nil || len(got[0].Kvs) == 0 || got[0].Kvs[0].CreateRevision != tail[0].ModRevision {
 		return nil, nil // in doubt the queue tells
 	}
@@ -58,7 +58,10 @@ func (l *lengths) note(name string, n int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
-	case n >= l.from && len(l.long) < maxKnown:
+	case n >= l.from:
+		if len(l.long) >= maxKnown {
+			clear(l.long)
+		}
 		l.long[name] = struct{}{}
 	case n < l.from/2:
 		delete(l.long, name)

@@ -2,13 +2,16 @@ package etcd_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
 
@@ -83,11 +86,38 @@ func (c *scanCounter) take() (all, values, inJoins int) {
 	return all, values, inJoins
 }
 
+// lagging has no member know a revision that is asked of any that answers.
+func lagging() grpc.DialOption {
+	return grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+		reads := []*pb.RangeRequest{}
+		switch r := req.(type) {
+		case *pb.RangeRequest:
+			reads = append(reads, r)
+		case *pb.TxnRequest:
+			for _, op := range r.Success {
+				reads = append(reads, op.GetRequestRange())
+			}
+		}
+		for _, r := range reads {
+			if r.GetSerializable() && r.GetRevision() > 0 {
+				return rpctypes.ErrGRPCFutureRev
+			}
+		}
+		return invoke(ctx, method, req, reply, cc, opts...)
+	})
+}
+
 // Who joins a long queue waits for who joined before, and nobody reads the queue for it.
 // A turn is read, without values.
-func TestLongQueueIsNotReadByThoseWhoJoin(t *testing.T) {
+func TestLongQueueIsNotReadByThoseWhoJoin(t *testing.T) { joinLongQueue(t) }
+
+// Nor where the member that is asked does not know yet what another has answered.
+func TestLongQueueIsNotReadWhereMembersLag(t *testing.T) { joinLongQueue(t, lagging()) }
+
+func joinLongQueue(t *testing.T, dial ...grpc.DialOption) {
 	var scans scanCounter
-	p, q := enter(t, nil, scans.option()).long(), enter(t, nil, scans.option()).long()
+	dial = append([]grpc.DialOption{scans.option()}, dial...)
+	p, q := enter(t, nil, dial...).long(), enter(t, nil, dial...).long()
 	last := p.join("q")
 	q.leave(q.join("q").Me) // which shows both how long it is
 	p.leave(p.join("q").Me)
@@ -118,14 +148,25 @@ func TestLongQueueIsNotReadByThoseWhoJoin(t *testing.T) {
 		}
 	}
 	if all, values, _ := scans.take(); all < 11 || values != 0 {
-		t.Errorf("%d ranges over the queue for 11 turns, %d of them with values; want one each, without", all, values)
+		t.Errorf("%d ranges over the queue for 11 turns, %d of them with values; want one or two each, without", all, values)
 	}
 }
 
 // Whoever waits for the tail is not let in while somebody is there who came in between
 // and did not take its place, of another library or a session that thinks the queue short.
-func TestWhoCameBetweenTailsHasItsTurn(t *testing.T) {
-	p, short, admin := enter(t, nil).long(), enter(t, nil), raw(t, server, "", "")
+func TestWhoCameBetweenTailsHasItsTurn(t *testing.T) { meetBetween(t) }
+
+// The look that finds them needs no values, also where members lag.
+func TestWhoCameBetweenTailsIsFoundWhereMembersLag(t *testing.T) {
+	var scans scanCounter
+	meetBetween(t, scans.option(), lagging())
+	if all, values, _ := scans.take(); all == 0 || values > 1 { // before it was known to be long
+		t.Errorf("%d ranges over the queue, %d of them with values", all, values)
+	}
+}
+
+func meetBetween(t *testing.T, dial ...grpc.DialOption) {
+	p, short, admin := enter(t, nil, dial...).long(), enter(t, nil), raw(t, server, "", "")
 	holder := p.join("q").Me
 	p.leave(p.join("q").Me)
 	first, _ := p.joinLong("q")
@@ -258,6 +299,78 @@ func TestQueueIsLongAsLongAsItIs(t *testing.T) {
 	}
 	if etcd.IsLong(q.store, "q") {
 		t.Error("a store that has not seen the queue takes it for long")
+	}
+}
+
+// A store remembers so many long queues, and then begins anew.
+func TestSomeLongQueuesAreRemembered(t *testing.T) {
+	p := enter(t, nil)
+	etcd.SetLong(p.store, 10)
+	for i := range etcd.MaxKnown + 1 {
+		name := fmt.Sprint("q", i)
+		if etcd.NoteLength(p.store, name, 10); !etcd.IsLong(p.store, name) {
+			t.Fatalf("queue %d is not taken for a long one", i)
+		}
+	}
+	if etcd.IsLong(p.store, "q0") {
+		t.Error("the first is still known")
+	}
+}
+
+// A Join that was answered and then cut short, as it looked for the tail, needs no fence, which
+// would make all others under way try again.
+func TestJoinCutShortAtTheTailIsNotFenced(t *testing.T) {
+	reached := make(chan struct{}, 1)
+	var stops atomic.Bool
+	p := enter(t, nil, grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+		if r, ok := req.(*pb.RangeRequest); ok && r.Revision > 0 && stops.CompareAndSwap(true, false) {
+			reached <- struct{}{}
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		return invoke(ctx, method, req, reply, cc, opts...)
+	})).long()
+	admin := raw(t, server, "", "")
+	p.join("q")
+	p.leave(p.join("q").Me)
+	p.joinLong("q")
+	epoch := func() int64 {
+		resp, err := admin.Get(t.Context(), sessionKey(t, p))
+		if err != nil || len(resp.Kvs) != 1 {
+			t.Fatal(resp, err)
+		}
+		return resp.Kvs[0].ModRevision
+	}
+	begun := epoch()
+	for i, end := range []func(c driver.Claim) error{
+		func(c driver.Claim) error { return p.Withdraw(t.Context(), c) },
+		func(c driver.Claim) error {
+			v, err := p.Resolve(t.Context(), c)
+			if err == nil && (v.Me.ID != c.ID || len(v.Ahead) != 1) {
+				err = fmt.Errorf("the view is %+v", v)
+			}
+			return errors.Join(err, p.Leave(t.Context(), v.Me))
+		},
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		stops.Store(true)
+		go func() { <-reached; cancel() }()
+		c := claim("q")
+		if _, err := p.Join(ctx, c); !errors.Is(err, context.Canceled) {
+			t.Fatalf("Join returned %v", err)
+		}
+		if q := p.queue("q"); len(q) != 3 {
+			t.Fatalf("the queue is %v, want the entry in it", q)
+		}
+		if err := end(c); err != nil {
+			t.Fatalf("end %d: %v", i, err)
+		}
+		if q := p.queue("q"); len(q) != 2 {
+			t.Errorf("the queue is %v after end %d", q, i)
+		}
+	}
+	if now := epoch(); now != begun {
+		t.Errorf("the epoch moved from %d to %d", begun, now)
 	}
 }
 

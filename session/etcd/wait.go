@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
-	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/fairlead-go/fairlead/session/driver"
@@ -128,16 +127,15 @@ func concerns(resp clientv3.WatchResponse, entries []driver.Entry) bool {
 	return false
 }
 
-// stillBehind tells whether at a revision, or at present if that is 0, an exclusive entry and
-// what it waits for are there, unchanged. It reads these two, where a look reads the queue, which as a rule has grown
+// stillBehind tells whether at a revision or since, or at present if that is 0, an exclusive
+// entry and what it waits for are there, unchanged. It reads these two, where a look reads the queue, which as a rule has grown
 // since the entry joined, and has not changed otherwise. When in doubt it is false.
 func (l *lease) stillBehind(ctx context.Context, me driver.Entry, on driver.Obstacles, rev int64) bool {
 	if me.Mode != driver.Exclusive {
 		return false
 	}
 	both := []driver.Entry{me, on.Entries[0]}
-	got, err := l.s.read(ctx,
-		one(both[0].Key).at(rev, pb.RangeRequest_ASCEND, 0), one(both[1].Key).at(rev, pb.RangeRequest_ASCEND, 0))
+	got, err := l.s.readSince(ctx, rev, both[0].Key, both[1].Key)
 	if err != nil {
 		return false
 	}
