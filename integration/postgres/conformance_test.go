@@ -21,24 +21,7 @@ func TestConformanceOverTLS(t *testing.T) {
 	drivertest.Run(t, drivertest.Backend{
 		MinTTL:    2 * time.Second,
 		Networked: true,
-		Connect: func(tb drivertest.TB, link *drivertest.Link) driver.Store {
-			tb.Helper()
-			u, err := url.Parse(at(server.Addr()))
-			if err != nil {
-				tb.Fatalf("%v", err)
-			}
-			dial := (&net.Dialer{}).DialContext
-			if link != nil {
-				dial = link.Dial
-			}
-			ctx, cancel := context.WithTimeout(tb.Context(), patience)
-			defer cancel()
-			st, err := postgres.OpenWith(ctx, u, &session.Options{Logger: slog.New(slog.DiscardHandler)}, dial)
-			if err != nil {
-				tb.Fatalf("connect: %v", err)
-			}
-			return st
-		},
+		Connect:   connect,
 		Expire: func(tb drivertest.TB, l driver.Lease) {
 			tb.Helper()
 			ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -52,4 +35,24 @@ func TestConformanceOverTLS(t *testing.T) {
 			}
 		},
 	})
+}
+
+// connect makes a store of the server's, through the link unless that is nil.
+func connect(tb drivertest.TB, link *drivertest.Link) driver.Store {
+	tb.Helper()
+	u, err := url.Parse(at(server.Addr()))
+	if err != nil {
+		tb.Fatalf("%v", err)
+	}
+	dial := (&net.Dialer{}).DialContext
+	if link != nil {
+		dial = link.Dial
+	}
+	ctx, cancel := context.WithTimeout(tb.Context(), patience)
+	defer cancel()
+	st, err := postgres.OpenWith(ctx, u, &session.Options{Logger: slog.New(slog.DiscardHandler)}, dial)
+	if err != nil {
+		tb.Fatalf("connect: %v", err)
+	}
+	return st
 }

@@ -33,8 +33,10 @@ const (
 	// one that listens. Each is in use for the time of a request alone.
 	maxConns = 16
 
-	// connectTimeout bounds the making of a connection to one host.
-	connectTimeout = 5 * time.Second
+	// connectTimeout bounds the making of a connection to one host, which takes six
+	// answers with TLS and a password: time for each to be a second late, and less than
+	// openTimeout, so that a silent host leaves some for the next.
+	connectTimeout = 8 * time.Second
 )
 
 // form is that of the URLs. TLS is asked for by a parameter here, so the scheme
