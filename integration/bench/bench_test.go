@@ -132,7 +132,7 @@ func TestOneEventARelease(t *testing.T) {
 			}
 		}()
 		const waiters = 50
-		w := workload{name: "queue-50", takes: queuing, clients: 5, setUp: fill(waiters), run: queue}
+		w := workload{name: "queue-50", takes: queuing, clients: 5, setUp: fill(waiters), setUpLimit: time.Minute, run: queue}
 		// Long enough for many releases: among few, an event of what went before would count.
 		res, err := measure(ctx, config{rounds: 2, duration: time.Second}, st, srv, w)
 		if err != nil {
