@@ -202,7 +202,8 @@ func (c *conn) session() (id int64, passwd []byte, timeout time.Duration) { retu
 
 // call makes a blocking call that ends with ctx as well, or with the session. The
 // call itself goes on then until the connection gives it up. While there is no
-// connection, it is not made.
+// connection, it is not made. For whom ctx is the life of the session, nobody waits: the
+// connection's giving up is soon enough.
 func call[T any](ctx context.Context, c *conn, f func() (T, error)) (T, error) {
 	type result struct {
 		v   T
@@ -211,6 +212,9 @@ func call[T any](ctx context.Context, c *conn, f func() (T, error)) (T, error) {
 	var none T
 	if err := c.reconnected(ctx); err != nil {
 		return none, err
+	}
+	if ctx == c.life {
+		return f()
 	}
 	done := make(chan result, 1)
 	go func() {

@@ -62,6 +62,11 @@
 // one watch on a node, however many of its goroutines wait for it. Leaving deletes
 // the node, whose path never comes again.
 //
+// Who holds and has others behind it changes its node in the transaction that deletes it.
+// So who joined a queue again within 100 ms after leaving it, and has two watches more,
+// has its turn by events alone: the node ahead has changed, which only a holder's does,
+// and is gone, and its own is there.
+//
 // Where a session has several joins under way, those that come meanwhile go together, of a
 // queue each, in one transaction; and so do leaves. One that the server refuses for any of
 // them does nothing, and each is made again alone.
@@ -96,7 +101,8 @@
 //     increase for as long as the ensemble's data live.
 //   - A session that has expired takes its entries with it in one step, and nothing can
 //     be written under it any more.
-//   - A wait costs one watch. A release wakes one waiter.
+//   - A wait costs one watch, three where the queue changes hands all the time. A release
+//     wakes one waiter.
 //   - A server that is frozen, or cut off from the leader, is given up for another within half
 //     of the timeout.
 //

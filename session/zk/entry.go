@@ -39,9 +39,6 @@ func (l *lease) viewOf(ctx context.Context, me driver.Entry, list listing, watch
 	if at < 0 {
 		return driver.View{}, fmt.Errorf("entry %q: %w", me.Key, driver.ErrEntryGone)
 	}
-	if watching && at == 1 && me.Mode == driver.Exclusive && l.isBack(me.Name) {
-		go l.watchOwn(me, places[0].name)
-	}
 	v = driver.View{Me: me, Followed: at < len(places)-1}
 	if me.Mode == driver.Permit {
 		v.Ahead, err = l.s.entries(ctx, l.c, me.Name, places[:at])
@@ -51,24 +48,15 @@ func (l *lease) viewOf(ctx context.Context, me driver.Entry, list listing, watch
 	if err == nil && me.Mode == driver.Permit {
 		v.Limit, err = l.s.readLimit(ctx, l.c, me.Name)
 	}
-	return v, err
-}
-
-// watchOwn watches an entry that is next in line, for as long as there is only that
-// other one ahead. Then the turn comes with the other's leaving, and nothing has to be
-// read: see isNext. It is a second watch, so it is set only where the queue changes hands
-// all the time.
-func (l *lease) watchOwn(me driver.Entry, only string) {
-	event := l.c.event()
-	n, w, err := l.c.existsW(l.c.life, me.Key)
-	if err != nil || n.stat == nil {
-		return
+	if err != nil || me.Mode != driver.Exclusive {
+		return v, err
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if c, ok := l.claims[me.ID]; ok {
-		c.only, c.own, c.event = l.s.queueDir(me.Name)+"/"+only, w, event
+	if len(v.Ahead) == 0 {
+		l.isFirst(v)
+	} else if watching && l.isBack(me.Name) {
+		go l.follow(me, v.Ahead[0], at == 1)
 	}
+	return v, nil
 }
 
 // nearest returns the last of the places that is an entry and, to a shared one, not
@@ -167,8 +155,8 @@ func (l *lease) Leave(ctx context.Context, e driver.Entry) error {
 	if e.Mode == driver.Permit {
 		err = l.leavePermit(ctx, e)
 	} else {
-		ops := []any{&zk.DeleteRequest{Path: e.Key, Version: -1}}
-		_, err = l.leaves.do(ctx, e.Name, len(e.Key)+overhead, ops, nil, func() ([]zk.MultiResponse, error) { return nil, l.delete(ctx, e.Key) })
+		ops, alone := l.leaving(e)
+		_, err = l.leaves.do(ctx, e.Name, len(ops)*len(e.Key)+overhead, ops, nil, func() ([]zk.MultiResponse, error) { return nil, alone(ctx) })
 	}
 	if err == nil {
 		l.drop(e.ID)

@@ -18,7 +18,7 @@ func WatchesOwn(l driver.Lease, e driver.Entry) bool {
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	c, ok := z.claims[e.ID]
-	return ok && c.own != nil
+	return ok && c.following != nil
 }
 
 // Versioned is the finding about a server of that version.

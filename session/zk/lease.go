@@ -42,9 +42,10 @@ type claimed struct {
 	givenUp bool   // nobody wants the outcome of the Join that may still be under way
 	path    string // "" until the entry is known to have been made
 	token   uint64
-	only    string // the only entry ahead, when that was looked for last
-	own     *watch // on the entry; nil if there is none
-	event   int    // the latest of the connection before that was set
+	first   bool // the entry is the first of its queue
+	behind  bool // and was not the last then
+
+	following *following // nil: it looks when it may be its turn
 }
 
 // Grant implements driver.Store.

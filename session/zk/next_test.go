@@ -2,8 +2,11 @@ package zk_test
 
 import (
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	gozk "github.com/go-zookeeper/zk"
 
 	"github.com/fairlead-go/fairlead/session/driver"
 	"github.com/fairlead-go/fairlead/session/drivertest"
@@ -69,18 +72,187 @@ func TestWhoIsNextAndWasRemovedHasNoTurn(t *testing.T) {
 	}
 }
 
-// Where others are ahead as well, the nearest one's leaving means nothing yet.
-func TestWhoIsNotNextLooksAgain(t *testing.T) {
+// A line is a queue of three: one who holds, one who is next and one who follows, who is
+// back in the queue soon and so watches more than the one ahead.
+type line struct {
+	a, b, c           *party
+	first, second, me driver.View
+
+	next, end <-chan waited // of the second and the third
+	listings  atomic.Int32  // by the third
+}
+
+func lineUp(t *testing.T, link *drivertest.Link) *line {
+	t.Helper()
+	l := &line{a: enter(t, nil), b: enter(t, nil), c: enter(t, link)}
+	zk.Interpose(l.c.Lease, func(ops []any, send func() ([]gozk.MultiResponse, error)) ([]gozk.MultiResponse, error) {
+		if _, ok := ops[0].(string); ok {
+			l.listings.Add(1)
+		}
+		return send()
+	})
+	l.form()
+	return l
+}
+
+func (l *line) form() {
+	l.first, l.second = l.a.join("q"), l.b.join("q")
+	l.me = l.c.back("q")
+	l.next, l.end = l.b.wait(l.second), l.c.wait(l.me)
+	l.listings.Store(0)
+}
+
+// waits checks that the third goes on waiting, for somebody who is ahead.
+func (l *line) waits(ahead driver.View) {
+	t := l.c.t
+	t.Helper()
+	if v := over(t, l.end); len(v.Ahead) != 1 || v.Ahead[0].Token != ahead.Me.Token {
+		t.Fatalf("ahead are %v, want %d", tokens(v.Ahead), ahead.Me.Token)
+	}
+}
+
+// A queue that changes hands all the time is passed on by events alone.
+func TestWhoFollowsTheFirstHasItsTurnWithoutALook(t *testing.T) {
 	t.Parallel()
-	a, b := enter(t, nil), enter(t, nil)
-	a.join("q")
-	b.leave(b.join("q").Me)
-	second := a.join("q")
-	me := b.join("q")
-	end := b.wait(me)
-	a.leave(second.Me)
-	if v := over(t, end); len(v.Ahead) != 1 {
-		t.Errorf("ahead are %v, want the holder", tokens(v.Ahead))
+	l := lineUp(t, nil)
+	l.a.leave(l.first.Me)
+	l.second = over(t, l.next)
+	l.b.leave(l.second.Me)
+	if v := over(t, l.end); len(v.Ahead) > 0 || v.Me.Token != l.me.Me.Token {
+		t.Errorf("the view is %+v, want nobody ahead of token %d", v, l.me.Me.Token)
+	}
+	if n := l.listings.Load(); n > 0 {
+		t.Errorf("the queue was listed %d times before the turn, want never", n)
+	}
+	if q := l.c.queue("q"); len(q) != 1 || q[0] != l.me.Me.Token {
+		t.Errorf("the queue is %v, want [%d]", q, l.me.Me.Token)
+	}
+}
+
+// Where others are ahead as well, the nearest one's leaving means nothing yet.
+func TestWhoFollowsOneThatGivesUpHasNoTurn(t *testing.T) {
+	t.Parallel()
+	l := lineUp(t, nil)
+	l.b.leave(l.second.Me)
+	l.waits(l.first)
+}
+
+func TestWhoFollowsOneWhoseSessionEndsHasNoTurn(t *testing.T) {
+	t.Parallel()
+	l := lineUp(t, nil)
+	if err := l.b.Revoke(bounded(t)); err != nil {
+		t.Fatal(err)
+	}
+	l.waits(l.first)
+}
+
+// Who is the first changes its data, for others to see, and holds on.
+func TestWhoFollowsTheFirstWaitsWhileThatSetsItsValue(t *testing.T) {
+	t.Parallel()
+	l := lineUp(t, nil)
+	l.a.leave(l.first.Me)
+	me, err := l.b.Update(bounded(t), over(t, l.next).Me, "value")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := over(t, l.end)
+	if len(v.Ahead) != 1 || v.Ahead[0].Value != "value" {
+		t.Fatalf("ahead are %+v, want the one that has set its value", v.Ahead)
+	}
+	l.end = l.c.wait(v)
+	l.b.leave(me)
+	if v := over(t, l.end); len(v.Ahead) > 0 {
+		t.Errorf("ahead are %v, want nobody", tokens(v.Ahead))
+	}
+}
+
+// Who is not the first has nothing to change. If somebody else does, its leaving still says
+// nothing of those ahead of it.
+func TestWhoFollowsOneThatWasChangedByHandHasNoTurn(t *testing.T) {
+	t.Parallel()
+	h := byHand(t, server.Addr(), "")
+	l := lineUp(t, nil)
+	if _, err := h.Set(l.second.Me.Key, []byte("by hand"), -1); err != nil {
+		t.Fatal(err)
+	}
+	v := over(t, l.end)
+	if len(v.Ahead) != 1 || v.Ahead[0].Value != "by hand" {
+		t.Fatalf("ahead are %+v, want the one that was changed", v.Ahead)
+	}
+	l.end = l.c.wait(v)
+	l.b.leave(l.second.Me)
+	l.waits(l.first)
+}
+
+// Of other programs' nodes anybody may change the data, as Curator's Revoker does.
+func TestWhoFollowsAnotherProgramsEntryLooks(t *testing.T) {
+	t.Parallel()
+	a, c := enter(t, nil), enter(t, nil)
+	h := byHand(t, server.Addr(), "")
+	first := a.join("q")
+	other := h.put(prefix(t)+"/q/_c_"+someGUID+"-lock-", "", gozk.FlagEphemeral|gozk.FlagSequence)
+	c.leave(c.join("q").Me)
+	me := c.join("q")
+	end := c.wait(me)
+	<-time.After(50 * time.Millisecond) // for what it might watch
+	if _, err := h.Multi(&gozk.SetDataRequest{Path: other, Version: -1}, &gozk.DeleteRequest{Path: other, Version: -1}); err != nil {
+		t.Fatal(err)
+	}
+	if v := over(t, end); len(v.Ahead) != 1 || v.Ahead[0].Token != first.Me.Token {
+		t.Errorf("ahead are %v, want %d", tokens(v.Ahead), first.Me.Token)
+	}
+}
+
+// That its own entry was removed by hand is found out without a look at the queue, too.
+func TestWhoFollowsTheFirstAndWasRemovedHasNoTurn(t *testing.T) {
+	t.Parallel()
+	h := byHand(t, server.Addr(), "")
+	l := lineUp(t, nil)
+	for range 20 {
+		l.a.leave(l.first.Me)
+		l.second = over(t, l.next)
+		if err := h.Delete(l.me.Me.Key, -1); err != nil {
+			t.Fatal(err)
+		}
+		l.b.leave(l.second.Me)
+		l.gone()
+		l.form()
+	}
+}
+
+// gone checks that the third is told that its entry is gone.
+func (l *line) gone() {
+	t := l.c.t
+	t.Helper()
+	select {
+	case w := <-l.end:
+		if !errors.Is(w.err, driver.ErrEntryGone) {
+			t.Fatalf("Wait of an entry that was removed returned %+v, %v, want ErrEntryGone", w.view, w.err)
+		}
+	case <-time.After(patience):
+		t.Fatal("still waiting")
+	}
+	l.c.leave(l.me.Me)
+}
+
+// What happened during an outage is told in any order.
+func TestWhoFollowsTheFirstAndWasRemovedDuringAnOutageHasNoTurn(t *testing.T) {
+	t.Parallel()
+	h := byHand(t, server.Addr(), "")
+	link := &drivertest.Link{}
+	l := lineUp(t, link)
+	for range 8 {
+		l.a.leave(l.first.Me)
+		l.second = over(t, l.next)
+		link.Freeze()
+		if err := h.Delete(l.me.Me.Key, -1); err != nil {
+			t.Fatal(err)
+		}
+		l.b.leave(l.second.Me)
+		link.Cut()
+		link.Heal()
+		l.gone()
+		l.form()
 	}
 }
 

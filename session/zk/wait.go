@@ -21,9 +21,11 @@ func (l *lease) Wait(ctx context.Context, v driver.View, on driver.Obstacles) (d
 		ws, blocked, err := l.guard(ctx, v, on)
 		if err == nil && blocked {
 			err = anyFires(ctx, l.c, ws)
-			blocked = err == nil && !slices.ContainsFunc(ws, (*watch).left)
-			if err == nil && !blocked && l.isNext(v.Me, on) {
-				return driver.View{Me: v.Me, Followed: true}, nil
+			blocked = err == nil && !slices.ContainsFunc(ws, (*watch).told)
+			if err == nil && len(ws) == 1 && l.isTurn(v.Me, on, ws[0]) {
+				v = driver.View{Me: v.Me, Followed: true}
+				l.isFirst(v)
+				return v, nil
 			}
 		}
 		if err == nil && !blocked {
@@ -105,15 +107,4 @@ func anyFires(ctx context.Context, c *conn, ws []*watch) error {
 		return errGone
 	}
 	return nil
-}
-
-// isNext tells that nobody is left ahead of an entry now that its only obstacle has
-// left: there was no other one ahead. The entry itself is there, or its watch would have
-// fired before the obstacle's: events come in the order in which things happen, on one
-// connection. On the next, what happened between is told in any order.
-func (l *lease) isNext(me driver.Entry, on driver.Obstacles) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	c, ok := l.claims[me.ID]
-	return ok && c.own != nil && !c.own.hasFired() && c.event == l.c.event() && len(on.Entries) == 1 && on.Entries[0].Key == c.only
 }

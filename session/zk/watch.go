@@ -3,6 +3,7 @@ package zk
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/go-zookeeper/zk"
 )
@@ -22,12 +23,22 @@ type target struct {
 	children bool
 }
 
+// A cause is what a watch fires for.
+type cause int
+
+const (
+	doubt   cause = iota // whatever has happened: it has to be looked at
+	created              // or its children have changed
+	changed              // the node's data have
+	deleted
+)
+
 // A watch is one of them.
 type watch struct {
 	fired chan struct{}
-	gone  bool // it fired as the node was deleted; valid when fired is closed
-	armed bool // the server knows of it
-	seen  node // as it was then, and is until the watch fires, if it was read
+	why   cause // it has fired; valid when fired is closed
+	armed bool  // the server knows of it
+	seen  node  // as it was then, and is until the watch fires, if it was read
 }
 
 func (w *watch) hasFired() bool {
@@ -39,8 +50,29 @@ func (w *watch) hasFired() bool {
 	}
 }
 
+// firesWithin waits for a watch to fire, so long at most, and tells whether it has.
+func (w *watch) firesWithin(d time.Duration) bool {
+	if w.hasFired() {
+		return true
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-w.fired:
+		return true
+	case <-t.C:
+		return false
+	}
+}
+
 // left tells that the node is known to be gone.
-func (w *watch) left() bool { return w.hasFired() && w.gone }
+func (w *watch) left() bool { return w.hasFired() && w.why == deleted }
+
+// set tells that the node's data are known to have been changed.
+func (w *watch) set() bool { return w.hasFired() && w.why == changed }
+
+// told tells that something is known to have happened.
+func (w *watch) told() bool { return w.hasFired() && w.why != doubt }
 
 func newWatches() *watches { return &watches{of: map[target]*watch{}} }
 
@@ -80,23 +112,27 @@ func (ws *watches) seen(path string) (node, *watch, bool) {
 func (ws *watches) happened(ev zk.Event) {
 	switch ev.Type {
 	case zk.EventNodeChildrenChanged:
-		ws.fire(target{ev.Path, true}, false)
-	case zk.EventNodeCreated, zk.EventNodeDataChanged:
-		ws.fire(target{ev.Path, false}, false)
-	default: // it is gone, or the watch is
-		gone := ev.Type == zk.EventNodeDeleted
-		ws.fire(target{ev.Path, true}, gone)
-		ws.fire(target{ev.Path, false}, gone)
+		ws.fire(target{ev.Path, true}, created)
+	case zk.EventNodeCreated:
+		ws.fire(target{ev.Path, false}, created)
+	case zk.EventNodeDataChanged:
+		ws.fire(target{ev.Path, false}, changed)
+	case zk.EventNodeDeleted:
+		ws.fire(target{ev.Path, true}, deleted)
+		ws.fire(target{ev.Path, false}, deleted)
+	default: // the watch is gone
+		ws.fire(target{ev.Path, true}, doubt)
+		ws.fire(target{ev.Path, false}, doubt)
 	}
 }
 
 // fire tells all who watch the target.
-func (ws *watches) fire(t target, gone bool) {
+func (ws *watches) fire(t target, why cause) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	if w, ok := ws.of[t]; ok {
 		delete(ws.of, t)
-		w.gone = gone
+		w.why = why
 		close(w.fired)
 	}
 }
@@ -128,7 +164,7 @@ func watched[T any](ctx context.Context, c *conn, t target, plain, set func() (T
 		return v, err
 	})
 	if err != nil {
-		c.watches.fire(t, false)
+		c.watches.fire(t, doubt)
 	}
 	return v, w, err
 }
