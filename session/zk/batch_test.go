@@ -136,7 +136,7 @@ func anything([]any) bool { return true }
 
 func isBatch(ops []any) bool { return len(touched(ops)) > 1 }
 
-// touched returns the nodes that operations make or delete.
+// touched returns the nodes that operations make or delete, beside words.
 func touched(ops []any) (paths []string) {
 	for _, op := range ops {
 		switch op := op.(type) {
@@ -146,7 +146,7 @@ func touched(ops []any) (paths []string) {
 			paths = append(paths, op.Path)
 		}
 	}
-	return paths
+	return slices.DeleteFunc(paths, zk.IsWord)
 }
 
 // together makes calls while another join, or leave, is under way, so that they

@@ -96,7 +96,9 @@ func (s *store) dialConn(ctx context.Context, timeout time.Duration) (*conn, err
 func (c *conn) notice(ev zk.Event) {
 	switch {
 	case ev.Type != zk.EventSession:
-		c.watches.happened(ev)
+		if key := c.watches.happened(ev); key != "" {
+			go c.unwatchWord(key)
+		}
 	case ev.State == zk.StateHasSession:
 		c.connection(true)
 	case ev.State == zk.StateDisconnected:

@@ -62,10 +62,10 @@
 // one watch on a node, however many of its goroutines wait for it. Leaving deletes
 // the node, whose path never comes again.
 //
-// Who holds and has others behind it changes its node in the transaction that deletes it.
-// So who joined a queue again within 100 ms after leaving it, and has two watches more,
-// has its turn by events alone: the node ahead has changed, which only a holder's does,
-// and is gone, and its own is there.
+// Who leaves as the first of a queue, with others behind, leaves word in the transaction that
+// deletes its node: it makes another one, and deletes that. So who joined a queue again
+// within 100 ms after leaving it, and has two watches more, has its turn by events alone:
+// there was word, the node ahead is gone, and its own is there.
 //
 // Where a session has several joins under way, those that come meanwhile go together, of a
 // queue each, in one transaction; and so do leaves. One that the server refuses for any of

@@ -1,6 +1,8 @@
 package zk
 
 import (
+	"strings"
+
 	"github.com/go-zookeeper/zk"
 
 	"github.com/fairlead-go/fairlead/session/driver"
@@ -19,6 +21,12 @@ func WatchesOwn(l driver.Lease, e driver.Entry) bool {
 	defer z.mu.Unlock()
 	c, ok := z.claims[e.ID]
 	return ok && c.following != nil
+}
+
+// IsWord tells the path of an entry's word.
+func IsWord(path string) bool {
+	key, ok := strings.CutSuffix(path, word(""))
+	return ok && word(key) == path
 }
 
 // Versioned is the finding about a server of that version.

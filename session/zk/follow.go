@@ -2,8 +2,6 @@ package zk
 
 import (
 	"context"
-	"errors"
-	"time"
 
 	"github.com/go-zookeeper/zk"
 
@@ -15,11 +13,12 @@ import (
 // and whoever has just released joins again. So where a queue changes hands all the time,
 // an exclusive entry knows from events alone that it is its turn:
 //
-//   - Who leaves as the first of its queue, with others behind, changes its data in the
-//     step that deletes it. Nobody changes them before it is first: only who holds does.
-//   - So when the data of the nearest ahead have changed and it has left, nobody is ahead.
-//     One that leaves otherwise has given up or expired, and says nothing of those ahead of
-//     it. Where it was the only one ahead when the queue was listed, it was first then.
+//   - Who leaves as the first of its queue, with others behind, leaves word: in the step
+//     that deletes its entry, and before that, it makes a node of which nobody ever sees
+//     anything but that it was made.
+//   - So when there was word and then the nearest ahead has left, nobody is ahead. One that
+//     leaves without has given up or expired, and says nothing of those ahead of it. Where it
+//     was the only one ahead when the queue was listed, it was first then.
 //   - The entry itself is there, or the watch on it would have fired before: events come in
 //     the order in which things happen, on one connection. On the next, what happened
 //     between is told in any order.
@@ -30,27 +29,46 @@ import (
 type following struct {
 	key   string // of the nearest ahead
 	first bool   // that is the first of the queue
-	gone  *watch // that fires when that leaves, and not before
-	own   *watch // on the entry
+	left  *watch // on it
+	word  *watch // for its word; nil where it is the first
+	own   *watch // on the entry, on its children: it has none, so this fires when it leaves
 	event int    // the latest of the connection before they were set
 }
 
+// word is the path of the node that the owner of an entry leaves word with. It is no
+// entry, without a number at the end.
+func word(key string) string { return key + "-left" }
+
+// leaveWord returns what leaves word.
+func leaveWord(key string) []any {
+	return []any{&zk.CreateRequest{Path: word(key), Acl: zk.WorldACL(zk.PermAll)}, &zk.DeleteRequest{Path: word(key), Version: -1}}
+}
+
+// unwatchWord takes back the watch for the word of an entry that has left: it stays at the
+// server until it fires. Of others who watch for it, none takes this for word, since it
+// comes after the entry has left.
+func (c *conn) unwatchWord(key string) { _, _ = c.Multi(leaveWord(key)...) }
+
 // follow sets the watches by which an entry knows that it is its turn, beside the one on
-// the nearest ahead, which is set; only says that nobody else is ahead. Each is on an
-// entry's children, of which it has none: it fires when the entry leaves, not when its data
-// change; and where that has left, none is set.
+// the nearest ahead, which is set; only says that nobody else is ahead. Where that leaves
+// before there is a watch for its word, it is too late.
 func (l *lease) follow(me, ahead driver.Entry, only bool) {
+	if !only && ahead.Kind == "" {
+		return // another program's, which leaves no word
+	}
 	f := &following{key: ahead.Key, first: only, event: l.c.event()}
 	var err error
-	if !only {
-		if ahead.Kind == "" {
-			return // another program's: who knows what changes there
-		}
-		if _, f.gone, err = l.c.childrenW(l.c.life, ahead.Key); err != nil {
-			return
-		}
+	_, f.left, err = l.c.getW(l.c.life, ahead.Key)
+	if err == nil && !only {
+		_, f.word, err = l.c.existsW(l.c.life, word(ahead.Key))
 	}
-	if _, f.own, err = l.c.childrenW(l.c.life, me.Key); err != nil {
+	if err == nil {
+		_, f.own, err = l.c.childrenW(l.c.life, me.Key)
+	}
+	if err == nil && f.word != nil && f.left.left() {
+		l.c.unwatchWord(ahead.Key)
+	}
+	if err != nil || f.left.hasFired() {
 		return
 	}
 	l.mu.Lock()
@@ -65,31 +83,17 @@ func (l *lease) followed(me driver.Entry, on driver.Obstacles) *following {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c, ok := l.claims[me.ID]
-	if !ok || c.following == nil || len(on.Entries) != 1 || on.Entries[0].Key != c.following.key {
+	if !ok || c.following == nil || len(on.Entries) != 1 || on.Limit || on.Entries[0].Key != c.following.key {
 		return nil
 	}
 	return c.following
 }
 
-// sameStep is how long two events of one transaction may take to arrive one after the
-// other.
-const sameStep = 10 * time.Millisecond
-
 // isTurn tells, when the watch on the only obstacle has fired, whether nobody is ahead any
 // more. Where it says no, anything is possible.
-func (l *lease) isTurn(me driver.Entry, on driver.Obstacles, w *watch) bool {
+func (l *lease) isTurn(me driver.Entry, on driver.Obstacles) bool {
 	f := l.followed(me, on)
-	switch {
-	case f == nil:
-		return false
-	case w.left():
-		if !f.first {
-			return false
-		}
-	case !w.set() || f.gone == nil || !f.gone.firesWithin(sameStep) || !f.gone.left():
-		return false
-	}
-	return !f.own.hasFired() && f.event == l.c.event()
+	return f != nil && f.left.left() && (f.first || f.word.made()) && !f.own.hasFired() && f.event == l.c.event()
 }
 
 // isFirst records a view from an entry which is the first of its queue, and so it stays.
@@ -101,21 +105,22 @@ func (l *lease) isFirst(v driver.View) {
 	}
 }
 
-// leaving returns what removes an entry, alone or among others. See following.
+// leaving returns what removes an entry, alone or among others. Where word is refused, it
+// goes without.
 func (l *lease) leaving(e driver.Entry) (ops []any, alone func(context.Context) error) {
 	l.mu.Lock()
 	c, ok := l.claims[e.ID]
-	tell := ok && c.path == e.Key && c.first && c.behind
+	first := ok && c.path == e.Key && c.first && c.behind
 	l.mu.Unlock()
 	remove := &zk.DeleteRequest{Path: e.Key, Version: -1}
-	if !tell {
+	if !first {
 		return []any{remove}, func(ctx context.Context) error { return l.delete(ctx, e.Key) }
 	}
-	ops = []any{&zk.SetDataRequest{Path: e.Key, Version: -1}, remove}
+	ops = append(leaveWord(e.Key), remove)
 	return ops, func(ctx context.Context) error {
-		_, _, err := l.c.multi(ctx, ops...)
-		if errors.Is(err, zk.ErrNoNode) {
-			err = nil
+		_, failed, err := l.c.multi(ctx, ops...)
+		if failed >= 0 {
+			err = l.delete(ctx, e.Key)
 		}
 		return err
 	}

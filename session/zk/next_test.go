@@ -2,6 +2,8 @@ package zk_test
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -166,25 +168,50 @@ func TestWhoFollowsTheFirstWaitsWhileThatSetsItsValue(t *testing.T) {
 	}
 }
 
-// Who is not the first has nothing to change. If somebody else does, its leaving still says
-// nothing of those ahead of it.
+// Whatever becomes of the nearest ahead: unless it was the first, its leaving says nothing
+// of those ahead of it.
 func TestWhoFollowsOneThatWasChangedByHandHasNoTurn(t *testing.T) {
 	t.Parallel()
 	h := byHand(t, server.Addr(), "")
 	l := lineUp(t, nil)
-	if _, err := h.Set(l.second.Me.Key, []byte("by hand"), -1); err != nil {
+	key := l.second.Me.Key
+	if _, err := h.Multi(&gozk.SetDataRequest{Path: key, Version: -1}, &gozk.DeleteRequest{Path: key, Version: -1}); err != nil {
 		t.Fatal(err)
 	}
-	v := over(t, l.end)
-	if len(v.Ahead) != 1 || v.Ahead[0].Value != "by hand" {
-		t.Fatalf("ahead are %+v, want the one that was changed", v.Ahead)
-	}
-	l.end = l.c.wait(v)
-	l.b.leave(l.second.Me)
 	l.waits(l.first)
 }
 
-// Of other programs' nodes anybody may change the data, as Curator's Revoker does.
+// Of those who hold beside others, anybody may change its data, and leave before the first.
+func TestWhoFollowsOneOfManyWhoHoldHasNoTurn(t *testing.T) {
+	t.Parallel()
+	a, b := enter(t, nil), enter(t, nil)
+	reader := claim("q")
+	reader.Mode = driver.Shared
+	first := a.join("q")
+	second, err := a.Join(bounded(t), reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	me := b.back("q")
+	end := b.wait(me)
+	e, err := a.Update(bounded(t), second.Me, "value")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.leave(e)
+	for {
+		v := over(t, end)
+		if len(v.Ahead) != 1 {
+			t.Fatalf("ahead are %v, want the first of them, %d", tokens(v.Ahead), first.Me.Token)
+		}
+		if v.Ahead[0].Token == first.Me.Token {
+			return
+		}
+		end = b.wait(v)
+	}
+}
+
+// Another program leaves no word.
 func TestWhoFollowsAnotherProgramsEntryLooks(t *testing.T) {
 	t.Parallel()
 	a, c := enter(t, nil), enter(t, nil)
@@ -192,14 +219,90 @@ func TestWhoFollowsAnotherProgramsEntryLooks(t *testing.T) {
 	first := a.join("q")
 	other := h.put(prefix(t)+"/q/_c_"+someGUID+"-lock-", "", gozk.FlagEphemeral|gozk.FlagSequence)
 	c.leave(c.join("q").Me)
-	me := c.join("q")
-	end := c.wait(me)
-	<-time.After(50 * time.Millisecond) // for what it might watch
-	if _, err := h.Multi(&gozk.SetDataRequest{Path: other, Version: -1}, &gozk.DeleteRequest{Path: other, Version: -1}); err != nil {
+	end := c.wait(c.join("q"))
+	if err := h.Delete(other, -1); err != nil {
 		t.Fatal(err)
 	}
 	if v := over(t, end); len(v.Ahead) != 1 || v.Ahead[0].Token != first.Me.Token {
 		t.Errorf("ahead are %v, want %d", tokens(v.Ahead), first.Me.Token)
+	}
+}
+
+// Two who take turns know it without word.
+func TestTwoWhoTakeTurnsNeverLookBefore(t *testing.T) {
+	t.Parallel()
+	l := lineUp(t, nil)
+	l.a.leave(l.first.Me)
+	l.b.leave(over(t, l.next).Me)
+	for i := range 10 {
+		mine := over(t, l.end).Me
+		if n := l.listings.Load(); n > 0 {
+			t.Fatalf("the queue was listed %d times before the turn %d, want never", n, i)
+		}
+		other := l.a.join("q")
+		next := l.a.wait(other)
+		l.c.leave(mine)
+		other = over(t, next)
+		l.me = l.c.back("q")
+		l.end = l.c.wait(l.me)
+		l.listings.Store(0)
+		l.a.leave(other.Me)
+	}
+}
+
+// What the server keeps a watch on for nothing is taken back.
+func TestWordThatNeverComesIsNotWatchedForLong(t *testing.T) {
+	t.Parallel()
+	l := lineUp(t, nil)
+	words := func() int {
+		text, err := server.Command(bounded(t), "wchc")
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for line := range strings.Lines(text) {
+			if path := strings.TrimSpace(line); strings.HasPrefix(path, prefix(t)+"/") && zk.IsWord(path) {
+				n++
+			}
+		}
+		return n
+	}
+	if n := words(); n != 1 {
+		t.Errorf("the server watches for %d words, want that of the second", n)
+	}
+	l.b.leave(l.second.Me)
+	l.waits(l.first)
+	eventually(t, func() error {
+		if n := words(); n != 0 {
+			return fmt.Errorf("the server watches for %d words of those who have left", n)
+		}
+		return nil
+	})
+}
+
+// Word is a favour, and leaving is not.
+func TestWhoMayLeaveNoWordLeaves(t *testing.T) {
+	t.Parallel()
+	a, b := enter(t, nil), enter(t, nil)
+	var refused atomic.Int32
+	zk.Interpose(b.Lease, func(ops []any, send func() ([]gozk.MultiResponse, error)) ([]gozk.MultiResponse, error) {
+		if c, ok := ops[0].(*gozk.CreateRequest); ok && zk.IsWord(c.Path) {
+			refused.Add(1)
+			return []gozk.MultiResponse{{Error: gozk.ErrNoAuth}}, gozk.ErrNoAuth
+		}
+		return send()
+	})
+	first := a.join("q")
+	me := b.join("q")
+	end := b.wait(me)
+	a.join("q")
+	a.leave(first.Me)
+	b.leave(over(t, end).Me)
+	if q := a.queue("q"); len(q) != 1 || q[0] <= me.Me.Token {
+		t.Errorf("the queue is %v, want one that came after %d", q, me.Me.Token)
+	}
+	if refused.Load() != 1 {
+		t.Errorf("word was refused %d times, want once", refused.Load())
 	}
 }
 

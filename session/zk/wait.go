@@ -22,7 +22,7 @@ func (l *lease) Wait(ctx context.Context, v driver.View, on driver.Obstacles) (d
 		if err == nil && blocked {
 			err = anyFires(ctx, l.c, ws)
 			blocked = err == nil && !slices.ContainsFunc(ws, (*watch).told)
-			if err == nil && len(ws) == 1 && l.isTurn(v.Me, on, ws[0]) {
+			if err == nil && l.isTurn(v.Me, on) {
 				v = driver.View{Me: v.Me, Followed: true}
 				l.isFirst(v)
 				return v, nil
@@ -42,6 +42,9 @@ func (l *lease) Wait(ctx context.Context, v driver.View, on driver.Obstacles) (d
 // guard sets the watches, and tells whether all obstacles are as the view shows
 // them.
 func (l *lease) guard(ctx context.Context, v driver.View, on driver.Obstacles) (ws []*watch, blocked bool, err error) {
+	if f := l.followed(v.Me, on); f != nil && (f.left.left() || !f.left.hasFired()) {
+		return []*watch{f.left}, true, nil // which may have left since the view
+	}
 	found := make([]*watch, len(on.Entries))
 	same := make([]bool, len(on.Entries))
 	errs := make([]error, len(on.Entries))

@@ -3,7 +3,6 @@ package zk
 import (
 	"context"
 	"sync"
-	"time"
 
 	"github.com/go-zookeeper/zk"
 )
@@ -27,9 +26,9 @@ type target struct {
 type cause int
 
 const (
-	doubt   cause = iota // whatever has happened: it has to be looked at
-	created              // or its children have changed
-	changed              // the node's data have
+	doubt cause = iota // whatever has happened: it has to be looked at
+	created
+	changed // the node's data, or its children
 	deleted
 )
 
@@ -50,26 +49,11 @@ func (w *watch) hasFired() bool {
 	}
 }
 
-// firesWithin waits for a watch to fire, so long at most, and tells whether it has.
-func (w *watch) firesWithin(d time.Duration) bool {
-	if w.hasFired() {
-		return true
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-w.fired:
-		return true
-	case <-t.C:
-		return false
-	}
-}
-
 // left tells that the node is known to be gone.
 func (w *watch) left() bool { return w.hasFired() && w.why == deleted }
 
-// set tells that the node's data are known to have been changed.
-func (w *watch) set() bool { return w.hasFired() && w.why == changed }
+// made tells that the node is known to have been made.
+func (w *watch) made() bool { return w.hasFired() && w.why == created }
 
 // told tells that something is known to have happened.
 func (w *watch) told() bool { return w.hasFired() && w.why != doubt }
@@ -108,33 +92,40 @@ func (ws *watches) seen(path string) (node, *watch, bool) {
 	return w.seen, w, true
 }
 
-// happened tells those whom an event concerns.
-func (ws *watches) happened(ev zk.Event) {
+// happened tells those whom an event concerns. It returns the path of a node, if any, that
+// is watched for an entry's word which never comes, as the entry has left without.
+func (ws *watches) happened(ev zk.Event) (stale string) {
 	switch ev.Type {
 	case zk.EventNodeChildrenChanged:
-		ws.fire(target{ev.Path, true}, created)
+		ws.fire(target{ev.Path, true}, changed)
 	case zk.EventNodeCreated:
 		ws.fire(target{ev.Path, false}, created)
 	case zk.EventNodeDataChanged:
 		ws.fire(target{ev.Path, false}, changed)
 	case zk.EventNodeDeleted:
+		if ws.fire(target{word(ev.Path), false}, doubt) { // first: word that comes now is of no meaning
+			stale = ev.Path
+		}
 		ws.fire(target{ev.Path, true}, deleted)
 		ws.fire(target{ev.Path, false}, deleted)
 	default: // the watch is gone
 		ws.fire(target{ev.Path, true}, doubt)
 		ws.fire(target{ev.Path, false}, doubt)
 	}
+	return stale
 }
 
-// fire tells all who watch the target.
-func (ws *watches) fire(t target, why cause) {
+// fire tells all who watch the target, if anybody does.
+func (ws *watches) fire(t target, why cause) bool {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
-	if w, ok := ws.of[t]; ok {
+	w, ok := ws.of[t]
+	if ok {
 		delete(ws.of, t)
 		w.why = why
 		close(w.fired)
 	}
+	return ok
 }
 
 func (ws *watches) fireAll() {
