@@ -44,6 +44,7 @@ type conn struct {
 	end      context.CancelFunc
 	up       chan struct{} // closed when the session has begun
 	watches  *watches
+	words    words
 
 	mu        sync.Mutex
 	connected bool
@@ -96,8 +97,12 @@ func (s *store) dialConn(ctx context.Context, timeout time.Duration) (*conn, err
 func (c *conn) notice(ev zk.Event) {
 	switch {
 	case ev.Type != zk.EventSession:
-		if key := c.watches.happened(ev); key != "" {
-			go c.unwatchWord(key)
+		c.watches.happened(ev)
+		switch ev.Type {
+		case zk.EventNodeCreated:
+			c.words.said(ev.Path)
+		case zk.EventNodeDeleted:
+			c.unwatchWord(ev.Path)
 		}
 	case ev.State == zk.StateHasSession:
 		c.connection(true)
@@ -320,8 +325,8 @@ func failedOne(responses []zk.MultiResponse, err error) ([]zk.MultiResponse, int
 	if err == nil {
 		return responses, -1, nil
 	}
-	for i, r := range responses {
-		if r.Error != nil && errors.Is(err, r.Error) {
+	for i, r := range responses { // the first: those behind it are said to have failed as well
+		if r.Error != nil {
 			return responses, i, err
 		}
 	}

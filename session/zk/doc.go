@@ -73,7 +73,8 @@
 //
 // The order of a queue is that of the sequence numbers, up to the end of the server's
 // counter, 2^31-1, where it gives out numbers beyond and the same ones again: then it is
-// that of the czxids, for which every entry is asked. The counter begins anew when the
+// that of the czxids, for which every entry is asked. A hand-off uses up two numbers, one of
+// them for word. The counter begins anew when the
 // queue's node was removed, which can be only when there are no entries; tokens do not.
 //
 // When the reply to a join is lost, the session's node is set, which moves the epoch, and

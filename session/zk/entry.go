@@ -159,8 +159,7 @@ func (l *lease) Leave(ctx context.Context, e driver.Entry) error {
 		_, err = l.leaves.do(ctx, e.Name, len(ops)*len(e.Key)+overhead, ops, nil, func() ([]zk.MultiResponse, error) { return nil, alone(ctx) })
 	}
 	if err == nil {
-		l.drop(e.ID)
-		l.hasLeft(e.Name)
+		l.hasLeft(e)
 	}
 	return l.failed(ctx, op, err)
 }

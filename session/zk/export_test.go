@@ -14,6 +14,14 @@ func SessionOf(l driver.Lease) (id int64, passwd []byte) {
 	return id, passwd
 }
 
+// PassOn has a lease look as if it had just passed on a queue.
+func PassOn(l driver.Lease, name string) {
+	z := l.(*lease)
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	z.passOn(name)
+}
+
 // WatchesOwn tells whether an entry, being next in line, is watched itself.
 func WatchesOwn(l driver.Lease, e driver.Entry) bool {
 	z := l.(*lease)
@@ -25,8 +33,7 @@ func WatchesOwn(l driver.Lease, e driver.Entry) bool {
 
 // IsWord tells the path of an entry's word.
 func IsWord(path string) bool {
-	key, ok := strings.CutSuffix(path, word(""))
-	return ok && word(key) == path
+	return strings.HasSuffix(path, wordSuffix)
 }
 
 // Versioned is the finding about a server of that version.

@@ -2,6 +2,10 @@ package zk
 
 import (
 	"context"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"time"
 
 	"github.com/go-zookeeper/zk"
 
@@ -27,27 +31,85 @@ import (
 
 // A following is what an entry knows of the nearest ahead, and has watched.
 type following struct {
-	key   string // of the nearest ahead
-	first bool   // that is the first of the queue
-	left  *watch // on it
-	word  *watch // for its word; nil where it is the first
-	own   *watch // on the entry, on its children: it has none, so this fires when it leaves
-	event int    // the latest of the connection before they were set
+	key     string // of the nearest ahead
+	version uint64 // of that, when it was watched
+	first   bool   // that is the first of the queue
+	left    *watch // on it
+	word    *watch // for its word; nil where it is the first
+	own     *watch // on the entry, on its children: it has none, so this fires when it leaves
+	event   int    // the latest of the connection before they were set
 }
 
 // word is the path of the node that the owner of an entry leaves word with. It is no
 // entry, without a number at the end.
-func word(key string) string { return key + "-left" }
+func word(key string) string { return key + wordSuffix }
+
+const wordSuffix = "-left"
 
 // leaveWord returns what leaves word.
 func leaveWord(key string) []any {
 	return []any{&zk.CreateRequest{Path: word(key), Acl: zk.WorldACL(zk.PermAll)}, &zk.DeleteRequest{Path: word(key), Version: -1}}
 }
 
-// unwatchWord takes back the watch for the word of an entry that has left: it stays at the
-// server until it fires. Of others who watch for it, none takes this for word, since it
-// comes after the entry has left.
-func (c *conn) unwatchWord(key string) { _, _ = c.Multi(leaveWord(key)...) }
+// words are the entries for whose word the server keeps a watch, by their keys.
+type words struct {
+	mu sync.Mutex
+	of map[string]struct{}
+}
+
+func (ws *words) watched(key string) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	if ws.of == nil {
+		ws.of = map[string]struct{}{}
+	}
+	ws.of[key] = struct{}{}
+}
+
+// said records that the watch on a word, if that is one, has fired.
+func (ws *words) said(path string) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	if key, ok := strings.CutSuffix(path, wordSuffix); ok {
+		delete(ws.of, key)
+	}
+}
+
+func (ws *words) are(key string) bool {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	_, ok := ws.of[key]
+	return ok
+}
+
+// unwatchWord takes back the watch, if any, for the word of an entry that has left, in the
+// background: it stays at the server until it fires. Of others who watch for it, none takes
+// this for word, since it comes after the entry has left; and they need not do it as well,
+// so each lets some time pass first.
+func (c *conn) unwatchWord(key string) {
+	if !c.words.are(key) {
+		return
+	}
+	go func() {
+		for c.life.Err() == nil {
+			select {
+			case <-time.After(unwatchAfter/2 + rand.N(unwatchAfter)):
+			case <-c.gone:
+				return
+			}
+			if !c.words.are(key) {
+				return
+			}
+			if _, failed, err := c.multi(c.life, leaveWord(key)...); err == nil || failed >= 0 {
+				c.words.said(word(key))
+				return
+			}
+		}
+	}()
+}
+
+// unwatchAfter is about how long a watch stays that nobody needs.
+const unwatchAfter = 100 * time.Millisecond
 
 // follow sets the watches by which an entry knows that it is its turn, beside the one on
 // the nearest ahead, which is set; only says that nobody else is ahead. Where that leaves
@@ -57,18 +119,22 @@ func (l *lease) follow(me, ahead driver.Entry, only bool) {
 		return // another program's, which leaves no word
 	}
 	f := &following{key: ahead.Key, first: only, event: l.c.event()}
-	var err error
-	_, f.left, err = l.c.getW(l.c.life, ahead.Key)
-	if err == nil && !only {
+	n, left, err := l.c.getW(l.c.life, ahead.Key)
+	if err != nil {
+		return
+	}
+	f.left, f.version = left, uint64(n.stat.Version)
+	if !only {
+		l.c.words.watched(ahead.Key)
 		_, f.word, err = l.c.existsW(l.c.life, word(ahead.Key))
+		if left.left() {
+			l.c.unwatchWord(ahead.Key)
+		}
 	}
 	if err == nil {
 		_, f.own, err = l.c.childrenW(l.c.life, me.Key)
 	}
-	if err == nil && f.word != nil && f.left.left() {
-		l.c.unwatchWord(ahead.Key)
-	}
-	if err != nil || f.left.hasFired() {
+	if err != nil || left.hasFired() {
 		return
 	}
 	l.mu.Lock()
@@ -78,15 +144,19 @@ func (l *lease) follow(me, ahead driver.Entry, only bool) {
 	}
 }
 
-// followed returns what an entry knows of its only obstacle, or nil.
+// followed returns what an entry knows of its only obstacle, or nil. On another connection
+// than that of the watches it knows nothing.
 func (l *lease) followed(me driver.Entry, on driver.Obstacles) *following {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c, ok := l.claims[me.ID]
-	if !ok || c.following == nil || len(on.Entries) != 1 || on.Limit || on.Entries[0].Key != c.following.key {
+	if !ok || c.following == nil || len(on.Entries) != 1 || on.Limit {
 		return nil
 	}
-	return c.following
+	if f := c.following; f.key == on.Entries[0].Key && f.version == on.Entries[0].Version && f.event == l.c.event() {
+		return f
+	}
+	return nil
 }
 
 // isTurn tells, when the watch on the only obstacle has fired, whether nobody is ahead any

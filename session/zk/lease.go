@@ -31,7 +31,7 @@ type lease struct {
 
 	mu     sync.Mutex
 	claims map[string]*claimed  // by ID
-	left   map[string]time.Time // when an entry last left, by the queue's name; only the latest of them
+	left   map[string]time.Time // when it last passed on a queue, by its name; only the latest of them
 }
 
 // A claimed is a claim that has an entry, or may have.
@@ -362,17 +362,26 @@ const (
 	soon = 100 * time.Millisecond
 )
 
-// hasLeft records that an entry has left a queue.
-func (l *lease) hasLeft(name string) {
+// hasLeft forgets the claim of an entry that has left, and when one did that was the first
+// of its queue.
+func (l *lease) hasLeft(e driver.Entry) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if c, ok := l.claims[e.ID]; ok && c.first {
+		l.passOn(e.Name)
+	}
+	delete(l.claims, e.ID)
+}
+
+// passOn records that the session has passed a queue on. l.mu is held.
+func (l *lease) passOn(name string) {
 	if len(l.left) == maxLeft {
 		clear(l.left)
 	}
 	l.left[name] = time.Now()
 }
 
-// isBack tells that the session has just left the queue.
+// isBack tells that the session has just passed the queue on.
 func (l *lease) isBack(name string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

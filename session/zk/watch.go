@@ -2,6 +2,7 @@ package zk
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"github.com/go-zookeeper/zk"
@@ -92,9 +93,8 @@ func (ws *watches) seen(path string) (node, *watch, bool) {
 	return w.seen, w, true
 }
 
-// happened tells those whom an event concerns. It returns the path of a node, if any, that
-// is watched for an entry's word which never comes, as the entry has left without.
-func (ws *watches) happened(ev zk.Event) (stale string) {
+// happened tells those whom an event concerns.
+func (ws *watches) happened(ev zk.Event) {
 	switch ev.Type {
 	case zk.EventNodeChildrenChanged:
 		ws.fire(target{ev.Path, true}, changed)
@@ -103,29 +103,24 @@ func (ws *watches) happened(ev zk.Event) (stale string) {
 	case zk.EventNodeDataChanged:
 		ws.fire(target{ev.Path, false}, changed)
 	case zk.EventNodeDeleted:
-		if ws.fire(target{word(ev.Path), false}, doubt) { // first: word that comes now is of no meaning
-			stale = ev.Path
-		}
+		ws.fire(target{word(ev.Path), false}, doubt) // first: what comes now is no word of the one that has left
 		ws.fire(target{ev.Path, true}, deleted)
 		ws.fire(target{ev.Path, false}, deleted)
 	default: // the watch is gone
 		ws.fire(target{ev.Path, true}, doubt)
 		ws.fire(target{ev.Path, false}, doubt)
 	}
-	return stale
 }
 
-// fire tells all who watch the target, if anybody does.
-func (ws *watches) fire(t target, why cause) bool {
+// fire tells all who watch the target.
+func (ws *watches) fire(t target, why cause) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
-	w, ok := ws.of[t]
-	if ok {
+	if w, ok := ws.of[t]; ok {
 		delete(ws.of, t)
 		w.why = why
 		close(w.fired)
 	}
-	return ok
 }
 
 func (ws *watches) fireAll() {
@@ -166,13 +161,17 @@ func (c *conn) getW(ctx context.Context, path string) (node, *watch, error) {
 	if n, w, ok := c.watches.seen(path); ok {
 		return n, w, ctx.Err()
 	}
-	return watched(ctx, c, target{path, false}, func() (node, error) {
+	n, w, err := watched(ctx, c, target{path, false}, func() (node, error) {
 		data, stat, err := c.Get(path)
 		return node{data, stat}, err
 	}, func() (node, error) {
 		data, stat, _, err := c.GetW(path)
 		return node{data, stat}, err
 	})
+	if errors.Is(err, zk.ErrNoNode) {
+		c.unwatchWord(path)
+	}
+	return n, w, err
 }
 
 // getAndWatch is get, and leaves a watch for whoever is going to ask for it.
