@@ -221,7 +221,11 @@ func call[T any](ctx context.Context, c *conn, f func() (T, error)) (T, error) {
 		return none, err
 	}
 	if ctx == c.life {
-		return f()
+		v, err := f()
+		if err != nil && c.isGone() {
+			err = errGone
+		}
+		return v, err
 	}
 	done := make(chan result, 1)
 	go func() {

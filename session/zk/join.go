@@ -231,9 +231,11 @@ func (l *lease) advance(version int32) {
 }
 
 // fence moves the session's node to a new epoch: no Join from before can apply any
-// more.
+// more. Where many ask, as after a connection was lost, one does for all.
 func (l *lease) fence(ctx context.Context) error {
-	return l.setSession(ctx, func(r *sessionRecord) { r.Identity = l.identity })
+	return l.fences.do(ctx, func() error {
+		return l.setSession(l.c.life, func(r *sessionRecord) { r.Identity = l.identity })
+	})
 }
 
 // find returns the entry of a claim, by its ID. What it reads is at least as new as

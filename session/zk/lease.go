@@ -24,6 +24,7 @@ type lease struct {
 	ttl      time.Duration
 	identity string
 	epoch    atomic.Int32
+	fences   shared
 	joins    *batcher
 	leaves   *batcher
 	idle     *time.Timer           // since the last renewal

@@ -414,7 +414,7 @@ func TestWhoIsNextAndWasRemovedDuringAnOutageHasNoTurn(t *testing.T) {
 	link := &drivertest.Link{}
 	a, b := enter(t, nil), enter(t, link)
 	h := byHand(t, server.Addr(), "")
-	for range 8 {
+	for range 20 {
 		first := a.join("q")
 		me := b.back("q")
 		end := b.wait(me)
