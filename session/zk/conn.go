@@ -134,10 +134,10 @@ func (c *conn) reconnected(ctx context.Context) error {
 	for {
 		connected, changed := c.state()
 		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
 		case c.isGone():
 			return errGone
+		case ctx.Err() != nil:
+			return ctx.Err()
 		case connected:
 			return nil
 		}
