@@ -21,16 +21,18 @@ func reaping(t *testing.T) *zkserver.Server {
 	return start(t, zkserver.Config{JVM: []string{"-Dznode.container.checkIntervalMs=1", "-Dznode.container.maxPerMinute=100000000"}})
 }
 
-// joins has parties join and leave a queue, each many times, and tells how often
-// the queue was a new one.
-func joins(t *testing.T, make func() driver.Claim, parties ...*party) (fresh int) {
+// joins has parties join and leave a queue, each many times, and for longer until the queue
+// was a new one so often: it is reaped when the server comes to look just as nobody is in
+// it. It tells how often it was.
+func joins(t *testing.T, make func() driver.Claim, often int32, parties ...*party) (fresh int32) {
 	t.Helper()
 	const rounds = 50
 	var zeros atomic.Int32
 	var wg sync.WaitGroup
+	begun := time.Now()
 	for _, p := range parties {
 		wg.Go(func() {
-			for i := range rounds {
+			for i := 0; i < rounds || zeros.Load() < often && time.Since(begun) < patience; i++ {
 				v, err := p.Join(bounded(t), make())
 				if err == nil {
 					if v.Me.Key[len(v.Me.Key)-10:] == "0000000000" {
@@ -46,7 +48,7 @@ func joins(t *testing.T, make func() driver.Claim, parties ...*party) (fresh int
 		})
 	}
 	wg.Wait()
-	return int(zeros.Load())
+	return zeros.Load()
 }
 
 func TestJoinsSucceedWhileTheServerReaps(t *testing.T) {
@@ -66,7 +68,7 @@ func TestJoinsSucceedWhileTheServerReaps(t *testing.T) {
 			return c
 		},
 	} {
-		if fresh := joins(t, make, p, q); fresh < 2 {
+		if fresh := joins(t, make, 2, p, q); fresh < 2 {
 			t.Errorf("%s: the queue was reaped %d times", what, fresh)
 		}
 	}
@@ -152,7 +154,7 @@ func TestJoinsSucceedWhileTheQueueIsDeleted(t *testing.T) {
 			}
 		}
 	}()
-	joins(t, func() driver.Claim { return claim("q") }, p, q)
+	joins(t, func() driver.Claim { return claim("q") }, 0, p, q)
 	close(over)
 	if <-ended; deleted < 2 {
 		t.Errorf("the queue was deleted %d times", deleted)
