@@ -203,15 +203,15 @@ func TestAbsentServerIsNamedWithinTheDeadline(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, who := range []string{"", "u:wrong-secret@"} {
-		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		begun := time.Now()
 		_, err = session.Open(ctx, "etcd://"+who+addr, &session.Options{Logger: quiet})
 		cancel()
 		if err == nil || !strings.Contains(err.Error(), "http://"+addr) || !strings.Contains(err.Error(), "refused") || strings.Contains(err.Error(), "secret") {
 			t.Errorf("Open returned %v, want an error that names %s", err, addr)
 		}
-		if d := time.Since(begun); d > 3*time.Second {
-			t.Errorf("Open with a deadline of 300 ms took %v", d)
+		if d := time.Since(begun); d > 5*time.Second {
+			t.Errorf("Open with a deadline of 2 s took %v", d)
 		}
 	}
 }

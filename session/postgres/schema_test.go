@@ -195,9 +195,10 @@ func TestRestoreAsItIsDescribed(t *testing.T) {
 	if !ok {
 		t.Fatal("the document shows no SQL any more")
 	}
-	p := enter(t, namespace(t, "restored"), patience, nil)
+	execute(t, "DROP SCHEMA IF EXISTS described CASCADE")
+	p := enter(t, namespace(t, "described"), patience, nil)
 	before := p.join("q").Me.Token
-	for statement := range strings.SplitSeq(strings.ReplaceAll(sql, "fairlead.", "restored."), ";\n") {
+	for statement := range strings.SplitSeq(strings.ReplaceAll(sql, "fairlead.", "described."), ";\n") {
 		if statement != "" {
 			execute(t, statement)
 		}
@@ -205,7 +206,7 @@ func TestRestoreAsItIsDescribed(t *testing.T) {
 	if err := p.Renew(bounded(t)); !errors.Is(err, driver.ErrLeaseGone) {
 		t.Errorf("Renew of a lease of before returned %v, want ErrLeaseGone", err)
 	}
-	v := enter(t, namespace(t, "restored"), patience, nil).join("q")
+	v := enter(t, namespace(t, "described"), patience, nil).join("q")
 	if len(v.Ahead) != 0 || v.Me.Token < before+1e9 {
 		t.Errorf("after it the token is %d, and was %d; ahead are %v", v.Me.Token, before, v.Ahead)
 	}

@@ -97,13 +97,11 @@ func (s *store) dialConn(ctx context.Context, timeout time.Duration) (*conn, err
 func (c *conn) notice(ev zk.Event) {
 	switch {
 	case ev.Type != zk.EventSession:
-		c.watches.happened(ev)
-		switch ev.Type {
-		case zk.EventNodeCreated:
-			c.words.said(ev.Path)
-		case zk.EventNodeDeleted:
-			c.unwatchWord(ev.Path)
+		if ev.Type == zk.EventNodeCreated {
+			c.words.said(ev.Path) // first: whoever looks when it has happened may watch it anew
 		}
+		c.watches.happened(ev)
+		c.tend(ev)
 	case ev.State == zk.StateHasSession:
 		c.connection(true)
 	case ev.State == zk.StateDisconnected:
@@ -188,13 +186,11 @@ const settleTime = 20 * time.Millisecond
 // knows for certain: so whoever waits for something looks again.
 func (c *conn) settled(event int) {
 	c.mu.Lock()
-	if c.events != event {
-		c.mu.Unlock()
-		return // it is lost already
+	defer c.mu.Unlock()
+	if c.events == event { // or it is lost already
+		c.watches.fireAll()
+		c.turn(true)
 	}
-	c.turn(true)
-	c.mu.Unlock()
-	c.watches.fireAll()
 }
 
 // turn tells whoever waits for it whether there is a connection. c.mu is held.

@@ -100,12 +100,23 @@ func (c *conn) unwatchWord(key string) {
 			if !c.words.are(key) {
 				return
 			}
-			if _, failed, err := c.multi(c.life, leaveWord(key)...); err == nil || failed >= 0 {
+			if _, failed, err := c.multi(c.life, leaveWord(key)...); err == nil || failed >= 0 { // refused: it stays
 				c.words.said(word(key))
 				return
 			}
 		}
 	}()
+}
+
+// tend sees to it that the watch for an entry's word is taken back when that has left, also
+// when nobody waits for it any more.
+func (c *conn) tend(ev zk.Event) {
+	switch {
+	case ev.Type == zk.EventNodeDeleted:
+		c.unwatchWord(ev.Path)
+	case ev.Type == zk.EventNodeDataChanged && c.words.are(ev.Path):
+		go func() { _, _ = c.getAndWatch(c.life, ev.Path) }() // which tells as well if it has left
+	}
 }
 
 // unwatchAfter is about how long a watch stays that nobody needs.
