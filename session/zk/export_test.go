@@ -22,8 +22,8 @@ func PassOn(l driver.Lease, name string) {
 	z.passOn(name)
 }
 
-// WatchesOwn tells whether an entry, being next in line, is watched itself.
-func WatchesOwn(l driver.Lease, e driver.Entry) bool {
+// Follows tells whether an entry knows from events alone when its turn comes.
+func Follows(l driver.Lease, e driver.Entry) bool {
 	z := l.(*lease)
 	z.mu.Lock()
 	defer z.mu.Unlock()

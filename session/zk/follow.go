@@ -46,7 +46,8 @@ func word(key string) string { return key + wordSuffix }
 
 const wordSuffix = "-left"
 
-// leaveWord returns what leaves word.
+// leaveWord returns what leaves word. Who may do what with a node that nobody ever sees does
+// not matter.
 func leaveWord(key string) []any {
 	return []any{&zk.CreateRequest{Path: word(key), Acl: zk.WorldACL(zk.PermAll)}, &zk.DeleteRequest{Path: word(key), Version: -1}}
 }
@@ -171,7 +172,8 @@ func (l *lease) followed(me driver.Entry, on driver.Obstacles) *following {
 }
 
 // isTurn tells, when the watch on the only obstacle has fired, whether nobody is ahead any
-// more. Where it says no, anything is possible.
+// more. Where it says no, anything is possible. The connection is asked about last: what
+// the watches say counts only if it was still the same one when they had been looked at.
 func (l *lease) isTurn(me driver.Entry, on driver.Obstacles) bool {
 	f := l.followed(me, on)
 	return f != nil && f.left.left() && (f.first || f.word.made()) && !f.own.hasFired() && f.event == l.c.event()

@@ -22,14 +22,14 @@ func (p *party) back(name string) driver.View {
 		zk.PassOn(p.Lease, name)
 		v := p.join(name)
 		for range 50 {
-			if zk.WatchesOwn(p.Lease, v.Me) {
+			if zk.Follows(p.Lease, v.Me) {
 				return v
 			}
 			<-time.After(2 * time.Millisecond)
 		}
 		p.leave(v.Me) // it took too long to come back
 	}
-	p.t.Fatal("an entry that is next in line is never watched")
+	p.t.Fatal("an entry that comes back never follows")
 	return driver.View{}
 }
 
