@@ -27,9 +27,10 @@ const (
 // each on its own. So are all of a batch that the server has rejected, as nothing of it
 // was done. Where the reply is lost all fail, as a single call does.
 type gathering struct {
-	s         *store
-	one, many string             // the statements for one call, and for several
-	fields    func(r *row) []any // what a row of the answer is read into
+	s      *store
+	one    func(args []any) request // one call
+	many   string                   // the statement for several
+	fields func(r *row) []any       // what a row of the answer is read into
 
 	mu       sync.Mutex
 	queues   []string // that have calls in waiting, each once: the next one's turn first
@@ -50,7 +51,7 @@ type gathered struct {
 	err      error
 }
 
-func newGathering(s *store, one, many string, fields func(r *row) []any) *gathering {
+func newGathering(s *store, one func(args []any) request, many string, fields func(r *row) []any) *gathering {
 	return &gathering{s: s, one: one, many: many, fields: fields, waiting: map[string][]*gathered{}}
 }
 
@@ -86,7 +87,7 @@ func (g *gathering) askAlone(ctx context.Context, args ...any) ([]row, error) {
 
 // call makes a call that has a lane.
 func (g *gathering) call(ctx context.Context, args []any) (rows []row, err error) {
-	err = g.s.within(ctx, ordinary, g.s.leave, g.one, args, func(r pgx.Rows) error {
+	err = g.s.within(ctx, g.s.leave, g.one(args), func(r pgx.Rows) error {
 		rows = append(rows, row{})
 		return r.Scan(g.fields(&rows[len(rows)-1])...)
 	})
@@ -198,12 +199,12 @@ func (g *gathering) take() (calls []*gathered, more bool) {
 
 // send makes calls, in the context of none of their callers, and answers them.
 func (g *gathering) send(calls []*gathered) {
-	sql, args := g.one, calls[0].args
+	r := g.one(calls[0].args)
 	if len(calls) > 1 {
-		sql, args = g.many, columnsOf(calls)
+		r = request{sql: g.many, args: columnsOf(calls), mode: g.s.mode}
 	}
 	answers := make([][]row, len(calls))
-	err := g.s.try(g.s.ctx, sql, slices.Concat(g.s.mode, args), func(rows pgx.Rows) error {
+	err := g.s.try(g.s.ctx, r, func(rows pgx.Rows) error {
 		var r row
 		number := int64(1)
 		fields := g.fields(&r)

@@ -27,16 +27,26 @@ func durableServer(b *testing.B) *pgserver.Server {
 
 func open(tb testing.TB, rawURL string) *session.Session {
 	tb.Helper()
-	s, err := session.Open(tb.Context(), rawURL, nil)
+	return openWith(tb, rawURL, nil)
+}
+
+func openWith(tb testing.TB, rawURL string, opts *session.Options) *session.Session {
+	tb.Helper()
+	s, err := session.Open(tb.Context(), rawURL, opts)
 	if err != nil {
 		tb.Fatal(err)
 	}
+	closing(tb, s)
+	return s
+}
+
+// closing has a session closed with the test.
+func closing(tb testing.TB, s *session.Session) {
 	tb.Cleanup(func() {
 		if err := s.Close(context.Background()); err != nil {
 			tb.Errorf("%v", err)
 		}
 	})
-	return s
 }
 
 func BenchmarkLockUnlock(b *testing.B) {

@@ -56,17 +56,34 @@ type Config struct {
 // It fails at once, and for good, on what is wrong with the URL, with the credentials,
 // with TLS, with the schema or with a pooler. Where no host answers, or all are read
 // only, that is temporary trouble; the error names the hosts that were tried.
+//
+// Sessions of a process that are opened with the same URL, the same TTL and the same
+// logger share their connections.
 func Open(ctx context.Context, u *url.URL, opts *session.Options) (driver.Store, error) {
-	return OpenWith(ctx, u, opts, nil)
+	t, err := parseTarget(u)
+	if err != nil {
+		return nil, err
+	}
+	timeout, logger := settings(opts)
+	key := sharing{url: u.String(), secrets: t.secrets(), timeout: timeout, handler: logger.Handler()}
+	return share(ctx, key, t.migrate, func() (*store, error) { return t.open(ctx, opts, nil) })
 }
 
 // OpenWith is Open with a dialer of one's own; TLS, if any, is spoken on what it
-// returns. nil: plain TCP.
+// returns. nil: plain TCP. Such sessions share no connection.
 func OpenWith(ctx context.Context, u *url.URL, opts *session.Options, dial pgconn.DialFunc) (driver.Store, error) {
 	t, err := parseTarget(u)
 	if err != nil {
 		return nil, err
 	}
+	s, err := t.open(ctx, opts, dial)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (t target) open(ctx context.Context, opts *session.Options, dial pgconn.DialFunc) (*store, error) {
 	d := newDialer(dial)
 	cfg, err := t.poolConfig(d.DialContext)
 	if err != nil {
@@ -82,7 +99,10 @@ func OpenWith(ctx context.Context, u *url.URL, opts *session.Options, dial pgcon
 	s := newStore(Config{Pool: pool, Namespace: t.namespace, Poll: t.poll}, opts)
 	s.own, s.where, s.lenient = true, t.where(), t.sslmode == "prefer"
 	s.release = func() { shut(pool, d) }
-	return s.begin(ctx, t.migrate)
+	if err := s.begin(ctx, t.migrate); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // shut closes a pool. What does not end by itself soon, as its peer is silent, is
@@ -123,6 +143,22 @@ func NewSessionWith(ctx context.Context, cfg Config, opts *session.Options) (*se
 	if err := checkNamespace(cfg.Namespace); err != nil {
 		return nil, driver.Permanent(fmt.Errorf("open session on PostgreSQL: %w", err))
 	}
+	starting := ctx
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		starting, cancel = context.WithTimeout(ctx, openTimeout)
+		defer cancel()
+	}
+	timeout, logger := settings(opts)
+	key := sharing{pool: cfg.Pool, ns: cfg.Namespace, poll: cfg.Poll, timeout: timeout, handler: logger.Handler()}
+	st, err := share(starting, key, !cfg.NoMigrate, func() (*store, error) { return cfg.open(starting, opts) })
+	if err != nil {
+		return nil, fmt.Errorf("open session on PostgreSQL: %w", err)
+	}
+	return session.New(ctx, st, opts)
+}
+
+func (cfg Config) open(ctx context.Context, opts *session.Options) (*store, error) {
 	s := newStore(cfg, opts)
 	s.lenient = true
 	if cfg.Poll > 0 {
@@ -131,20 +167,15 @@ func NewSessionWith(ctx context.Context, cfg Config, opts *session.Options) (*se
 			s.mode = []any{pgx.QueryExecModeExec}
 		}
 	}
-	starting := ctx
-	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
-		starting, cancel = context.WithTimeout(ctx, openTimeout)
-		defer cancel()
+	if err := s.begin(ctx, !cfg.NoMigrate); err != nil {
+		return nil, err
 	}
-	if _, err := s.begin(starting, !cfg.NoMigrate); err != nil {
-		return nil, fmt.Errorf("open session on PostgreSQL: %w", err)
-	}
-	return session.New(ctx, s, opts)
+	return s, nil
 }
 
-// newStore makes a store on a pool.
-func newStore(cfg Config, opts *session.Options) *store {
+// settings are what a store takes from a session's options: how long a request may take,
+// and where to log.
+func settings(opts *session.Options) (timeout time.Duration, logger *slog.Logger) {
 	ttl, logger := session.DefaultTTL, slog.Default()
 	if opts != nil && opts.TTL > 0 {
 		ttl = opts.TTL
@@ -152,16 +183,22 @@ func newStore(cfg Config, opts *session.Options) *store {
 	if opts != nil && opts.Logger != nil {
 		logger = opts.Logger
 	}
+	return min(max(ttl, 2*time.Second), 5*time.Second), logger
+}
+
+// newStore makes a store on a pool.
+func newStore(cfg Config, opts *session.Options) *store {
+	timeout, logger := settings(opts)
 	s := &store{
 		pool: cfg.Pool, ns: cfg.Namespace, where: hostsOf(cfg.Pool), sql: statementsFor(cfg.Namespace),
-		timeout: min(max(ttl, 2*time.Second), 5*time.Second), poll: max(cfg.Poll, 0), logger: logger,
+		timeout: timeout, poll: max(cfg.Poll, 0), logger: logger,
 		release: func() {},
 		lanes:   make(chan struct{}, max(cfg.Pool.Config().MaxConns-1, 1)),
 		leases:  map[int64]*lease{}, telling: map[news]struct{}{},
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.joins = newGathering(s, s.sql.join, s.sql.joinMany, (*row).fields)
-	s.leaves = newGathering(s, s.sql.leave, s.sql.leaveMany, func(r *row) []any { return []any{&r.what} })
+	s.joins = newGathering(s, s.joining, s.sql.joinMany, (*row).fields)
+	s.leaves = newGathering(s, s.leaving, s.sql.leaveMany, func(r *row) []any { return []any{&r.what} })
 	s.hub = newHub(s, inboxPrefix+strconv.FormatUint(rand.Uint64(), 16))
 	return s
 }
@@ -181,12 +218,12 @@ func hostsOf(pool *pgxpool.Pool) string {
 
 // begin sees whether the store can be used, and starts to listen. It closes a store
 // that cannot.
-func (s *store) begin(ctx context.Context, mayMigrate bool) (driver.Store, error) {
-	if err := s.start(ctx, mayMigrate); err != nil {
-		err = s.failed(ctx, "connect", err)
-		return nil, errors.Join(err, s.Close())
+func (s *store) begin(ctx context.Context, mayMigrate bool) error {
+	err := s.start(ctx, mayMigrate)
+	if err != nil {
+		err = errors.Join(s.failed(ctx, "connect", err), s.Close())
 	}
-	return s, nil
+	return err
 }
 
 func (s *store) start(ctx context.Context, mayMigrate bool) error {

@@ -19,7 +19,7 @@ var (
 	errBusy   = errors.New("a guarded transaction on the entry is still open")
 )
 
-// SQLSTATEs. Those of class FL are ours, raised by the functions in schema.sql.
+// SQLSTATEs. Those of class FL are ours, raised by the functions in functions.sql.
 const (
 	stateIsolation  = "FL001"
 	stateUnguarded  = "FL002"

@@ -4,34 +4,50 @@ import (
 	"github.com/fairlead-go/fairlead/session/driver"
 )
 
+// storeOf is the store that a session uses, alone or with others.
+func storeOf(st driver.Store) *store {
+	if u, ok := st.(*user); ok {
+		return u.store
+	}
+	return st.(*store)
+}
+
 // Unheard is how many waits of a store ended by a look, without having been told.
-func Unheard(st driver.Store) int64 { return st.(*store).unheard.Load() }
+func Unheard(st driver.Store) int64 { return storeOf(st).unheard.Load() }
 
 // Deafen breaks the connection that listens, without a word to the server.
 func Deafen(st driver.Store) {
-	if l := st.(*store).hub.line.Load(); l != nil {
+	if l := storeOf(st).hub.line.Load(); l != nil {
 		_ = l.conn.Close()
 	}
 }
 
 // Listens reports whether a store has a connection that listens.
-func Listens(st driver.Store) bool { return st.(*store).hub.line.Load() != nil }
+func Listens(st driver.Store) bool { return storeOf(st).hub.line.Load() != nil }
 
 // Inbox is the channel that a store listens to.
-func Inbox(st driver.Store) string { return st.(*store).hub.inbox }
+func Inbox(st driver.Store) string { return storeOf(st).hub.inbox }
 
 // Connected is how many connections a store has made for requests.
-func Connected(st driver.Store) int64 { return st.(*store).pool.Stat().NewConnsCount() }
+func Connected(st driver.Store) int64 { return storeOf(st).pool.Stat().NewConnsCount() }
+
+// Leases is how many leases a store knows of, whosever they are.
+func Leases(st driver.Store) int {
+	s := storeOf(st)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.leases)
+}
 
 // Lanes is how many requests of a store, of those that keep no lease, are under way.
-func Lanes(st driver.Store) int { return len(st.(*store).lanes) }
+func Lanes(st driver.Store) int { return len(storeOf(st).lanes) }
 
 // MostLanes is how many of them there are at most.
-func MostLanes(st driver.Store) int { return cap(st.(*store).lanes) }
+func MostLanes(st driver.Store) int { return cap(storeOf(st).lanes) }
 
 // FirstLayout makes a schema as the first release did.
 func FirstLayout(ns string) string {
-	return in(ns, `CREATE SCHEMA "fairlead"; SET search_path = "fairlead", pg_catalog;`+upgrades[0]+grants)
+	return in(ns, `CREATE SCHEMA "fairlead"; SET search_path = "fairlead", pg_catalog;`+upgrades[0]+functionsSQL+grants)
 }
 
 // Versioned is the finding about a server with that number.
@@ -39,7 +55,7 @@ func Versioned(number int) driver.Finding { return facts{number: number}.version
 
 // Gathered is how many joins and leaves of a store wait for a lane.
 func Gathered(st driver.Store) (n int) {
-	for _, g := range []*gathering{st.(*store).joins, st.(*store).leaves} {
+	for _, g := range []*gathering{storeOf(st).joins, storeOf(st).leaves} {
 		g.mu.Lock()
 		for _, calls := range g.waiting {
 			n += len(calls)

@@ -93,6 +93,15 @@ func (l *lease) join(ctx context.Context, c driver.Claim, sp *spot) (driver.View
 	}
 }
 
+// joining is the request that a Join is. The entry is visible before it is on the disk, so
+// that the queue is not locked for as long as that takes, and on the disk when the request is
+// answered.
+func (s *store) joining(args []any) request {
+	session, claim := args[0], args[2]
+	return request{sql: s.sql.join, args: args, mode: s.mode,
+		then: &request{sql: s.sql.flush, args: []any{session, claim}, mode: s.mode}}
+}
+
 // joined returns the view from an entry that was just made. Where who is ahead of it
 // has to be reaped first, that is a later one.
 func (l *lease) joined(ctx context.Context, sp *spot, me driver.Entry, rows []row) (driver.View, error) {

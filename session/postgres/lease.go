@@ -20,6 +20,7 @@ type lease struct {
 	ttl      time.Duration
 	identity string
 	over     *mailbox // gets a message when somebody ended the session by hand, or left a mark
+	of       *user    // whose it is, where the store has several; guarded by the store's mutex
 
 	updates atomic.Int64 // the number of the latest Update: an older one that arrives later has no effect
 
@@ -32,6 +33,14 @@ func leaseID(session int64) string { return strconv.FormatUint(uint64(session), 
 
 // Grant implements driver.Store.
 func (s *store) Grant(ctx context.Context, spec driver.Spec) (driver.Lease, time.Time, error) {
+	l, sent, err := s.grant(ctx, spec)
+	if err != nil {
+		return nil, sent, err
+	}
+	return l, sent, nil
+}
+
+func (s *store) grant(ctx context.Context, spec driver.Spec) (*lease, time.Time, error) {
 	ms := max((spec.TTL+time.Millisecond-1)/time.Millisecond, 1)
 	l := &lease{
 		s: s, id: rand.Int64N(1<<63-1) + 1, ttl: ms * time.Millisecond, identity: printable(spec.Identity),
@@ -129,6 +138,12 @@ func (l *lease) Revoke(ctx context.Context) error {
 	if err != nil {
 		return l.s.failed(ctx, "end the session", err)
 	}
+	l.forgetAll()
+	return nil
+}
+
+// forgetAll gives up the lease, and with it the spots of all of its claims.
+func (l *lease) forgetAll() {
 	l.s.mu.Lock()
 	delete(l.s.leases, l.id)
 	l.s.mu.Unlock()
@@ -139,7 +154,6 @@ func (l *lease) Revoke(ctx context.Context) error {
 		l.s.hub.close(id)
 	}
 	clear(l.spots)
-	return nil
 }
 
 // end deletes the session's row, and returns where it has entries.
@@ -224,6 +238,10 @@ func (l *lease) Update(ctx context.Context, e driver.Entry, value string) (drive
 		return l.s.entry(e.Name, &rows[0]), nil
 	}
 	return driver.Entry{}, l.s.failed(ctx, op, err)
+}
+
+func (s *store) leaving(args []any) request {
+	return request{sql: s.sql.leave, args: args, mode: s.mode}
 }
 
 // Leave implements driver.Lease.

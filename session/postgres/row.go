@@ -15,7 +15,7 @@ import (
 	"github.com/fairlead-go/fairlead/session/driver"
 )
 
-// A row is one of the type answer in schema.sql.
+// A row is one of the type answer in functions.sql.
 type row struct {
 	what, queue    string
 	token          int64

@@ -15,13 +15,16 @@ import (
 
 // layout is the version of the schema that this build makes and understands.
 // A later one may say that builds which understand this one may use it as well.
-const layout = 2
+const layout = 3
 
 //go:embed schema.sql
 var schemaSQL string
 
 //go:embed mark.sql
 var markSQL string
+
+//go:embed functions.sql
+var functionsSQL string
 
 // versionSQL is the part of the schema that every layout has.
 const versionSQL = `
@@ -36,10 +39,13 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, "fairlead", p
 $$;
 `
 
-// upgrades are the steps from one layout to the next: the first makes the schema.
-var upgrades = [layout]string{versionSQL + schemaSQL + `
-INSERT INTO version (layout, needs) VALUES (1, 1);
-`, markSQL}
+// upgrades are the steps of the tables from one layout to the next: the first makes them.
+// The functions follow, all of them.
+var upgrades = [layout]string{
+	versionSQL + schemaSQL + "INSERT INTO version (layout, needs) VALUES (1, 1);\n",
+	markSQL,
+	"UPDATE version SET layout = 3; -- functions alone: queue_append, queue_flush\n",
+}
 
 // grants takes from everybody what PostgreSQL gives everybody.
 const grants = `
@@ -55,6 +61,7 @@ func in(ns, sql string) string {
 type statements struct {
 	open, renew, check, close, entries              string
 	join, look, settle, leave, update, limit, tell  string
+	flush                                           string
 	read, list, reap, sweep, observe, guard, layout string
 	crack, marks, clear, state                      string
 	joinMany, leaveMany                             string
@@ -62,7 +69,7 @@ type statements struct {
 
 // Several calls in one transaction, whose arguments are arrays: a row of the answer begins
 // with the number of the call. Calls whose queue is locked are left out. The lock is that of
-// the function enter, in schema.sql, which a call then has already. Each call still has
+// the function enter, in functions.sql, which a call then has already. Each call still has
 // its own snapshots, from later than its lock, as the functions are VOLATILE.
 const (
 	joinMany = `SELECT a.number, ` + columns + `
@@ -71,7 +78,7 @@ const (
 				$7::text[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[])
 			WITH ORDINALITY a (a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, number)
 			WHERE pg_try_advisory_xact_lock(hashtextextended('fairlead' || '/' || a2, 5261)) OFFSET 0
-	) a, LATERAL "fairlead".queue_join(a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11)`
+	) a, LATERAL "fairlead".queue_append(a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, false)`
 
 	leaveMany = `SELECT a.number, "fairlead".queue_leave(a1, a2, a3, a4)
 	FROM (
@@ -90,7 +97,8 @@ func statementsFor(ns string) statements {
 		check:   one(`session_check($1)`),
 		close:   in(ns, `SELECT what, queues FROM "fairlead".session_close($1)`),
 		entries: in(ns, `SELECT queue, token, id FROM "fairlead".session_entries($1)`),
-		join:    rows(`queue_join($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`),
+		join:    rows(`queue_append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, true)`),
+		flush:   one(`queue_flush($1, $2)`),
 		look:    rows(`queue_look($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`),
 		settle:  rows(`queue_settle($1, $2, $3, $4, $5)`),
 		leave:   one(`queue_leave($1, $2, $3, $4)`),
@@ -193,7 +201,7 @@ func migrate(ctx context.Context, tx pgx.Tx, ns string) error {
 	if !schema {
 		script = `CREATE SCHEMA "fairlead";` + "\n"
 	}
-	script += `SET LOCAL search_path = "fairlead", pg_catalog;` + "\n" + strings.Join(upgrades[now:], "\n") + grants
+	script += `SET LOCAL search_path = "fairlead", pg_catalog;` + "\n" + strings.Join(upgrades[now:], "\n") + functionsSQL + grants
 	return execScript(ctx, tx, in(ns, script))
 }
 

@@ -43,7 +43,7 @@ func TestMigrationsBesideOneAnotherMakeOneSchema(t *testing.T) {
 	if q := p.queue("q"); len(q) != 1 || q[0] != v.Me.Token {
 		t.Errorf("after one more migration the queue is %v", q)
 	}
-	if n := ask[int](t, "SELECT count(*) FROM migrated.version WHERE layout = 2"); n != 1 {
+	if n := ask[int](t, "SELECT count(*) FROM migrated.version WHERE layout = 3"); n != 1 {
 		t.Errorf("the version is recorded %d times", n)
 	}
 }
@@ -56,7 +56,7 @@ func TestSchemaOfANewerReleaseIsRefusedUnlessItSaysOtherwise(t *testing.T) {
 	}
 	execute(t, "UPDATE newer.version SET layout = 7, needs = 1")
 	enter(t, namespace(t, "newer"), patience, nil).join("q")
-	execute(t, "UPDATE newer.version SET needs = 3")
+	execute(t, "UPDATE newer.version SET needs = 7")
 	for _, migrate := range []string{"auto", "never"} {
 		refusedAtOnce(t, with(t, namespace(t, "newer"), "migrate", migrate), "layout 7", "upgrade this program")
 	}
@@ -106,7 +106,7 @@ func TestMissingSchemaIsAskedForInWords(t *testing.T) {
 	for _, migrate := range []string{"auto", "never"} {
 		refusedAtOnce(t, with(t, user, "namespace", "alien", "migrate", migrate), "fairlead migrate", "?namespace=alien")
 	}
-	execute(t, "UPDATE alien.version SET layout = 2")
+	execute(t, "UPDATE alien.version SET layout = 3")
 	// Somebody else's schema is not taken over.
 	execute(t, "DROP SCHEMA IF EXISTS taken CASCADE; CREATE SCHEMA taken; CREATE TABLE taken.session (x int)")
 	refusedAtOnce(t, namespace(t, "taken"), `"session" already exists`)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/fairlead-go/fairlead/session/driver"
@@ -23,7 +24,7 @@ type store struct {
 	sql     statements
 	timeout time.Duration // of each request
 	poll    time.Duration // 0: listen
-	mode    []any         // how a query is sent, if not in the way of the pool: as pgx takes it, before the arguments
+	mode    []any         // of requests
 	lenient bool          // TLS need not come about
 	logger  *slog.Logger
 	release func() // of the pool, where it is ours
@@ -92,30 +93,37 @@ const (
 	vital    priority = true // the lease depends on it
 )
 
+// A request is a call of one of the functions, in one statement, and so in a transaction
+// of its own.
+type request struct {
+	sql  string
+	args []any
+	mode []any    // how it is sent, if not in the way of the pool: as pgx takes it, before the arguments
+	then *request // sent along, for the transaction after that; only whether it succeeds matters
+}
+
 // query makes a request and reads the rows of the answer. ctx is the caller's.
 func (s *store) query(ctx context.Context, p priority, sql string, args []any, read func(pgx.Rows) error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	leave := func() {}
+	r := request{sql: sql, args: args, mode: s.mode}
 	if p == ordinary {
 		if err := s.enter(ctx); err != nil {
 			return err
 		}
 		leave = s.leave
+	} else { // preparing a statement would cost a round trip, where those take long
+		r.mode = []any{pgx.QueryExecModeExec}
 	}
-	return s.within(ctx, p, leave, sql, args, read)
+	return s.within(ctx, leave, r, read)
 }
 
 // within makes a request that has a lane, if it needs one, and leaves it.
-func (s *store) within(ctx context.Context, p priority, leave func(), sql string, args []any, read func(pgx.Rows) error) error {
-	if p == vital { // preparing a statement would cost a round trip, where those take long
-		args = slices.Concat([]any{pgx.QueryExecModeExec}, args)
-	} else {
-		args = slices.Concat(s.mode, args)
-	}
+func (s *store) within(ctx context.Context, leave func(), r request, read func(pgx.Rows) error) error {
 	err := s.apart(ctx, leave, read, func(ctx context.Context, read func(pgx.Rows) error) error {
-		return s.try(ctx, sql, args, read)
+		return s.try(ctx, r, read)
 	})
 	s.learn(ctx, err)
 	return err
@@ -123,12 +131,12 @@ func (s *store) within(ctx context.Context, p priority, leave func(), sql string
 
 // try makes a request, in a transaction that says what it needs if it turns out that
 // one has to.
-func (s *store) try(ctx context.Context, sql string, args []any, read func(pgx.Rows) error) error {
+func (s *store) try(ctx context.Context, r request, read func(pgx.Rows) error) error {
 	explicit := s.explicit.Load()
-	err := s.attempt(ctx, explicit, sql, args, read)
+	err := s.attempt(ctx, explicit, r, read)
 	if codeOf(err) == stateIsolation && !explicit {
 		s.explicit.Store(true)
-		err = s.attempt(ctx, true, sql, args, read)
+		err = s.attempt(ctx, true, r, read)
 	}
 	return err
 }
@@ -172,8 +180,8 @@ func (s *store) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 	return s.pool.Acquire(ctx)
 }
 
-// attempt makes the request once. A call is one statement, so it is a transaction by itself.
-func (s *store) attempt(ctx context.Context, explicit bool, sql string, args []any, read func(pgx.Rows) error) error {
+// attempt makes the request once.
+func (s *store) attempt(ctx context.Context, explicit bool, r request, read func(pgx.Rows) error) error {
 	// What it takes to connect does not count: a connection that is given up for it
 	// would have to be made again, and again.
 	c, err := s.acquire(ctx)
@@ -184,9 +192,9 @@ func (s *store) attempt(ctx context.Context, explicit bool, sql string, args []a
 	ctx, cancel := s.request(ctx)
 	defer cancel()
 	if explicit {
-		err = s.transact(ctx, c, sql, args, read)
+		err = s.transact(ctx, c, r, read)
 	} else {
-		err = call(ctx, c, sql, args, read)
+		err = s.call(ctx, c, r, read)
 	}
 	if isDeparted(err) { // and nobody else gets this one out of the pool
 		_ = hangUp(c.Conn())
@@ -228,13 +236,23 @@ func (s *store) apart(ctx context.Context, leave func(), read func(pgx.Rows) err
 	}
 }
 
-func call(ctx context.Context, c *pgxpool.Conn, sql string, args []any, read func(pgx.Rows) error) error {
-	rows, err := c.Query(ctx, sql, args...)
-	if err != nil {
-		return err
+// call makes the request, and what goes with it, in one round trip where the pool prepares
+// its statements.
+func (s *store) call(ctx context.Context, c *pgxpool.Conn, r request, read func(pgx.Rows) error) error {
+	if r.then != nil && len(r.mode) == 0 && c.Conn().Config().DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
+		return pipeline(ctx, c.Conn(), r, read)
 	}
-	return readAll(rows, read)
+	rows, err := c.Query(ctx, r.sql, slices.Concat(r.mode, r.args)...)
+	if err == nil {
+		err = readAll(rows, read)
+	}
+	if err == nil && r.then != nil {
+		err = s.call(ctx, c, *r.then, ignore)
+	}
+	return err
 }
+
+func ignore(pgx.Rows) error { return nil }
 
 func readAll(rows pgx.Rows, read func(pgx.Rows) error) error {
 	defer rows.Close()
@@ -246,20 +264,78 @@ func readAll(rows pgx.Rows, read func(pgx.Rows) error) error {
 	return rows.Err()
 }
 
+// pipeline sends a request and what goes with it at once. Each is a transaction of its own:
+// the first is committed before the second begins.
+func pipeline(ctx context.Context, c *pgx.Conn, r request, read func(pgx.Rows) error) (err error) {
+	first, err := bind(ctx, c, r)
+	if err != nil {
+		return err
+	}
+	second, err := bind(ctx, c, *r.then)
+	if err != nil {
+		return err
+	}
+	p := c.PgConn().StartPipeline(ctx)
+	defer func() {
+		if closeErr := p.Close(); err == nil {
+			err = closeErr
+		}
+	}()
+	first.send(p)
+	p.SendPipelineSync()
+	second.send(p)
+	if err := p.Sync(); err != nil {
+		return err
+	}
+	for {
+		results, err := p.GetResults()
+		if err != nil {
+			return err
+		}
+		switch results := results.(type) {
+		case nil:
+			return nil
+		case *pgconn.ResultReader:
+			if err := readAll(pgx.RowsFromResultReader(c.TypeMap(), results), read); err != nil {
+				return err
+			}
+			read = ignore
+		}
+	}
+}
+
+// A bound request has its statement at the server, and its arguments in the form in which
+// they are sent.
+type bound struct {
+	statement *pgconn.StatementDescription
+	args      pgx.ExtendedQueryBuilder
+}
+
+func bind(ctx context.Context, c *pgx.Conn, r request) (p bound, err error) {
+	if p.statement, err = c.Prepare(ctx, r.sql, r.sql); err != nil { // once a connection
+		return p, err
+	}
+	return p, p.args.Build(c.TypeMap(), p.statement, r.args)
+}
+
+func (p *bound) send(to *pgconn.Pipeline) {
+	to.SendQueryStatement(p.statement, p.args.ParamValues, p.args.ParamFormats, p.args.ResultFormats)
+}
+
 // transact makes the request in a transaction that says what it needs, in one round
 // trip. Should we stop in the middle of sending it, the server does not keep the
 // queue's lock for long.
-func (s *store) transact(ctx context.Context, c *pgxpool.Conn, sql string, args []any, read func(pgx.Rows) error) (err error) {
+func (s *store) transact(ctx context.Context, c *pgxpool.Conn, r request, read func(pgx.Rows) error) (err error) {
 	var b pgx.Batch
 	b.Queue("BEGIN ISOLATION LEVEL READ COMMITTED")
 	b.Queue("SET LOCAL idle_in_transaction_session_timeout = 5000")
-	if len(args) > 0 {
-		if _, ok := args[0].(pgx.QueryExecMode); ok { // a batch has none
-			args = args[1:]
-		}
-	}
-	b.Queue(sql, args...)
+	b.Queue(r.sql, r.args...)
 	b.Queue("COMMIT")
+	after := 1
+	if r.then != nil {
+		b.Queue(r.then.sql, r.then.args...)
+		after++
+	}
 	results := c.SendBatch(ctx, &b)
 	defer func() {
 		if closeErr := results.Close(); err == nil {
@@ -278,8 +354,12 @@ func (s *store) transact(ctx context.Context, c *pgxpool.Conn, sql string, args 
 	if err := readAll(rows, read); err != nil {
 		return err
 	}
-	_, err = results.Exec()
-	return err
+	for range after {
+		if _, err := results.Exec(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // rows makes a request that is answered with rows.
@@ -300,7 +380,7 @@ func value[T any](ctx context.Context, s *store, p priority, sql string, args ..
 
 // run makes a request that is answered with nothing.
 func (s *store) run(ctx context.Context, p priority, sql string, args ...any) error {
-	return s.query(ctx, p, sql, args, func(pgx.Rows) error { return nil })
+	return s.query(ctx, p, sql, args, ignore)
 }
 
 // alive makes a request until nothing is in its answer that has to be reaped first.

@@ -193,6 +193,16 @@ func checkNamespace(name string) error {
 	return nil
 }
 
+// secrets are what the files hold that the URL names: they may be replaced.
+func (t target) secrets() string {
+	secrets := t.Password
+	for _, p := range []string{"cacert", "cert", "key"} {
+		b, _ := os.ReadFile(t.Query.Get(p)) // where it cannot be read, parseTarget has failed
+		secrets += "\x00" + string(b)
+	}
+	return secrets
+}
+
 // where names the hosts.
 func (t target) where() string { return strings.Join(t.Hosts, ", ") }
 

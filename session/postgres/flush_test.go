@@ -1,0 +1,71 @@
+package postgres_test
+
+import (
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/fairlead-go/fairlead/internal/pgserver"
+	"github.com/fairlead-go/fairlead/session/driver"
+)
+
+// Who joins behind others is committed before it is on the disk, so that the queue is not
+// locked meanwhile. When Join has returned it is there, and so it is when a lost reply
+// has been settled: this server writes nothing by itself before it crashes.
+func TestWhatWasJoinedOutlivesACrash(t *testing.T) {
+	t.Parallel()
+	s := ownServer(t, pgserver.Config{Settings: map[string]string{"wal_writer_delay": "10s", "synchronous_commit": "off"}})
+	p := enter(t, s.AdminURL("postgres"), patience, nil)
+	shared := claim("q")
+	shared.Mode = driver.Shared
+	lost := claim("q")
+	want := map[string]bool{}
+	crash := func() {
+		t.Helper()
+		if err := s.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Restart(); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, func() error { return p.Check(bounded(t)) })
+		q, err := p.store.Read(bounded(t), "q", 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		there := map[string]bool{}
+		for _, e := range q.Entries {
+			there[e.ID] = true
+		}
+		for id := range want {
+			if !there[id] {
+				t.Errorf("the entry of claim %s has not outlived the crash", id)
+			}
+		}
+		if len(q.Entries) > len(want) {
+			t.Errorf("%d entries, want %d", len(q.Entries), len(want))
+		}
+	}
+	want[p.join("q").Me.ID] = true
+	crash()
+	want[p.join("q").Me.ID] = true // behind the first
+	crash()
+	v, err := p.Join(bounded(t), shared)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want[v.Me.ID] = true
+	crash()
+	// A process that died before it had its entry written.
+	c := admin(t, s)
+	if _, err := c.Exec(bounded(t), `SELECT fairlead.queue_append(('x' || lpad($1, 16, '0'))::bit(64)::bigint, 'q', $2, 'mutex', 'exclusive', '', '{}', 0, -1, -1, -1, true)`,
+		pgx.QueryExecModeExec, p.ID(), lost.ID); err != nil {
+		t.Fatal(err)
+	}
+	v, err = p.Resolve(bounded(t), lost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want[v.Me.ID] = true
+	crash()
+}
