@@ -50,10 +50,14 @@
 // trust. An operator looks at the view fairlead.place, and ends a session by deleting
 // its row in fairlead.session: its owner and those who wait for it learn of it at once. Who
 // breaks what others hold, with session.Session.Break, needs the functions alone. The layout
-// 2 of the schema brought that; builds of layout 1 go on beside it, and obey no mark.
+// 2 of the schema brought that; builds of layout 1 go on beside it, and obey no mark. Layout 3
+// is for speed alone.
 //
-// A store, which is what a session opened with a URL has, keeps up to 17 connections: 16
-// for requests, each for as long as one takes, and the one that listens and renews.
+// A process keeps up to 17 connections: 16 for requests, each for as long as one takes, and
+// the one that listens and renews. Its sessions share them, those that were opened with the
+// same URL, TTL and logger; others have their own. PostgreSQL wakes every connection of a
+// database that listens for each message to any of them, so that the hand-offs of a server
+// are fewer the more processes there are.
 //
 // # Poolers
 //
@@ -81,8 +85,11 @@
 // the queue's lock and, if its entry is not there, noted as settled: the request cannot
 // apply any more when it arrives late.
 //
-// What lets somebody in is committed durably, whatever the default of synchronous_commit
-// is: one flush to disk for each acquisition, and one for each renewal. Leaving is not,
+// What lets somebody in is on the disk before anybody relies on it, whatever the default of
+// synchronous_commit is: one flush for each acquisition, and one for each renewal. An entry
+// becomes visible, and the queue is unlocked, before its flush, which many share then; only
+// when that is done does Join return. As PostgreSQL writes its log in the order of commits,
+// an entry is never on the disk without those ahead of it. Leaving is not flushed at all,
 // as its loss in a crash only brings an entry back whose owner has left it, and who
 // removes it when it has connected again. Notifications never go with a durable commit,
 // as they lock out all others of the database for as long as that takes.

@@ -34,7 +34,9 @@ END $$;
 
 CREATE OR REPLACE FUNCTION enter(q text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-	PERFORM isolated();
+	IF current_setting('transaction_isolation') <> 'read committed' THEN -- a call less
+		PERFORM isolated();
+	END IF;
 	PERFORM pg_advisory_xact_lock(hashtextextended('fairlead' || '/' || q, 5261));
 END $$;
 
@@ -152,7 +154,11 @@ DECLARE
 	first_mode text;
 	void boolean;
 BEGIN
-	PERFORM durably();
+	IF soon THEN
+		PERFORM set_config('synchronous_commit', 'off', true);
+	ELSE
+		PERFORM durably();
+	END IF;
 	PERFORM enter(q);
 	SELECT EXISTS (SELECT FROM settled x WHERE x.session = s AND x.id = c),
 			EXISTS (SELECT FROM observer o WHERE o.queue = q AND o.until > clock_timestamp()), x.identity,
@@ -210,9 +216,6 @@ BEGIN
 	INSERT INTO entry (queue, token, id, session, kind, mode, version, value, info, waits_on)
 		VALUES (q, a.token, c, s, k, m, a.token, v, i, near.token);
 	RETURN NEXT a;
-	IF soon THEN
-		PERFORM set_config('synchronous_commit', 'off', true);
-	END IF;
 	IF near.token IS NOT NULL THEN
 		a.what := 'entry';
 		a.token := near.token;

@@ -67,13 +67,15 @@ func (s *store) unobserve(name string) {
 	s.background(func() { _ = s.run(s.ctx, ordinary, s.sql.observe, name, s.hub.inbox, int64(0)) })
 }
 
-// isSame reports whether two states of a queue differ in nothing that is shown.
+// isSame reports whether two states of a queue differ in nothing that is shown. An entry that
+// was seen before it was on the disk, and was lost with a crash, may have left its token to
+// another.
 func isSame(a, b driver.Queue) bool {
 	if a.Limit != b.Limit || len(a.Entries) != len(b.Entries) {
 		return false
 	}
 	for i := range a.Entries {
-		if a.Entries[i].Token != b.Entries[i].Token || a.Entries[i].Version != b.Entries[i].Version {
+		if a.Entries[i].ID != b.Entries[i].ID || a.Entries[i].Token != b.Entries[i].Token || a.Entries[i].Version != b.Entries[i].Version {
 			return false
 		}
 	}

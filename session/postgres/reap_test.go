@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/fairlead-go/fairlead/session/driver"
+	"github.com/fairlead-go/fairlead/session/drivertest"
 )
 
 // A renewal that was evaluated in time and is committed late counts: until it is, its
@@ -163,7 +164,7 @@ func TestBeginnersSweepUp(t *testing.T) {
 	}
 	idle := enter(t, url, long, nil)
 	execute(t, "UPDATE swept.session SET expires_at = clock_timestamp()")
-	p := enter(t, url, long, nil)
+	p := enter(t, url, long, &drivertest.Link{}) // as another process, which shares nothing
 	for table, want := range map[string]int{"session": 1, "entry": 0, "settled": 0} {
 		if n := ask[int](t, "SELECT count(*) FROM swept."+table); n != want {
 			t.Errorf("%d rows are left in %s, want %d", n, table, want)
