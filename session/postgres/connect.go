@@ -33,8 +33,8 @@ const inboxPrefix = "fairlead_"
 // A Config says how to use a pool that the program already has.
 type Config struct {
 	// Pool stays the caller's, who closes it after the session. One of its
-	// connections is taken out of it for good, to listen, and replaced when it is
-	// lost. With MaxConns of 1, requests wait for one another, and so does the
+	// connections is taken out of it to listen, for all sessions through it that are
+	// alike, and replaced when it is lost. With MaxConns of 1, requests wait for one another, and so does the
 	// renewal of the lease.
 	Pool *pgxpool.Pool
 
