@@ -278,7 +278,7 @@ func (s *stage) check() ([]check.Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.run.TTL, s.run.Limit, s.run.Dir = s.ttl, client.Limit, s.dir
+	s.run.TTL, s.run.Limit, s.run.Dir, s.run.Undoes = s.ttl, client.Limit, s.dir, s.traits.Undoes
 	s.run.Lives, s.run.Strikes, s.run.Writes = lives, s.nemesis.Strikes(), s.register.Writes()
 	s.run.Sightings = s.cast.sightings
 	if err := journal.WriteStrikes(filepath.Join(s.dir, "faults.json"), s.run.Strikes); err != nil {

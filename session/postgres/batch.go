@@ -108,7 +108,7 @@ func (g *gathering) gather(ctx context.Context, c *gathered) error {
 	case <-patience.Done():
 	}
 	if g.drop(c) {
-		return patience.Err()
+		return g.s.refusal(ctx)
 	}
 	select {
 	case <-c.answered:

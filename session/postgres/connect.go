@@ -57,16 +57,17 @@ type Config struct {
 // with TLS, with the schema or with a pooler. Where no host answers, or all are read
 // only, that is temporary trouble; the error names the hosts that were tried.
 //
-// Sessions of a process that are opened with the same URL, the same TTL and the same
-// logger share their connections.
+// Sessions of a process that are opened alike share their connections: with the same URL,
+// and the same in the files that it names, the same logger, and the same TTL, or one of 5 s or
+// more.
 func Open(ctx context.Context, u *url.URL, opts *session.Options) (driver.Store, error) {
 	t, err := parseTarget(u)
 	if err != nil {
 		return nil, err
 	}
 	timeout, logger := settings(opts)
-	key := sharing{url: u.String(), secrets: t.secrets(), timeout: timeout, handler: logger.Handler()}
-	return share(ctx, key, t.migrate, func() (*store, error) { return t.open(ctx, opts, nil) })
+	like := likeness{url: u.String(), secrets: t.secrets(), timeout: timeout, handler: logger.Handler()}
+	return share(ctx, like, t.migrate, func() (*store, error) { return t.open(ctx, opts, nil) })
 }
 
 // OpenWith is Open with a dialer of one's own; TLS, if any, is spoken on what it
@@ -125,7 +126,8 @@ func shut(pool *pgxpool.Pool, d *dialer) {
 
 // NewSession opens a session through a pool that the program already has, in the
 // namespace, a schema, which is made if it is not there. The caller keeps owning the
-// pool, and closes it after the session. [NewSessionWith] has further options.
+// pool, and closes it after the session. Sessions through one pool that are opened alike
+// share the connection that listens. [NewSessionWith] has further options.
 //
 // It blocks until the session has begun, and ends otherwise with ctx, or after 20 s if
 // that has no deadline, half of it for the connection and half for the lease; at once
@@ -150,8 +152,8 @@ func NewSessionWith(ctx context.Context, cfg Config, opts *session.Options) (*se
 		defer cancel()
 	}
 	timeout, logger := settings(opts)
-	key := sharing{pool: cfg.Pool, ns: cfg.Namespace, poll: cfg.Poll, timeout: timeout, handler: logger.Handler()}
-	st, err := share(starting, key, !cfg.NoMigrate, func() (*store, error) { return cfg.open(starting, opts) })
+	like := likeness{pool: cfg.Pool, ns: cfg.Namespace, poll: cfg.Poll, timeout: timeout, handler: logger.Handler()}
+	st, err := share(starting, like, !cfg.NoMigrate, func() (*store, error) { return cfg.open(starting, opts) })
 	if err != nil {
 		return nil, fmt.Errorf("open session on PostgreSQL: %w", err)
 	}
@@ -192,9 +194,10 @@ func newStore(cfg Config, opts *session.Options) *store {
 	s := &store{
 		pool: cfg.Pool, ns: cfg.Namespace, where: hostsOf(cfg.Pool), sql: statementsFor(cfg.Namespace),
 		timeout: timeout, poll: max(cfg.Poll, 0), logger: logger,
-		release: func() {},
-		lanes:   make(chan struct{}, max(cfg.Pool.Config().MaxConns-1, 1)),
-		leases:  map[int64]*lease{}, telling: map[news]struct{}{},
+		release:  func() {},
+		prepares: cfg.Poll <= 0 && cfg.Pool.Config().ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement,
+		lanes:    make(chan struct{}, max(cfg.Pool.Config().MaxConns-1, 1)),
+		leases:   map[int64]*lease{}, telling: map[news]struct{}{},
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.joins = newGathering(s, s.joining, s.sql.joinMany, (*row).fields)

@@ -16,7 +16,10 @@ import (
 var (
 	errClosed = errors.New("the connection to PostgreSQL was closed by its owner")
 	errEmpty  = errors.New("the server's answer is empty")
-	errBusy   = errors.New("a guarded transaction on the entry is still open")
+	errBusy   = errors.New("a guarded transaction on the entry is still open, or a join has not reached the disk yet")
+	errUndone = errors.New("the entry was removed as soon as it was made")
+
+	errCrowded = errors.New("all connections of this process are busy with requests that PostgreSQL does not answer: is a queue locked, or the disk full, or a synchronous standby away?")
 )
 
 // SQLSTATEs. Those of class FL are ours, raised by the functions in functions.sql.
@@ -28,6 +31,8 @@ const (
 	stateNoFunction = "42883"
 	stateNoTable    = "42P01"
 	stateForbidden  = "42501"
+
+	stateNoStatement = "26000" // of that name, prepared
 )
 
 // failed turns what went wrong with a request, made for ctx, into an error of the
@@ -72,7 +77,7 @@ func (s *store) judged(pg *pgconn.PgError, err error) error {
 		return driver.Permanent(fmt.Errorf("%s does not allow it to this user: %s: %w", at, howToGrant(s.ns), pg))
 	case stateReadOnly:
 		return fmt.Errorf("%s is read only (a standby, or a primary that was demoted): %w", at, pg)
-	case "42P05", "26000": // a prepared statement is on another connection
+	case "42P05", stateNoStatement: // a prepared statement is on another connection
 		return driver.Permanent(fmt.Errorf("at %s is %s: %w", s.where, aPooler, pg))
 	case "57P01", "57P02", "57P03":
 		return fmt.Errorf("%s is starting or stopping: %w", at, pg)

@@ -1,6 +1,8 @@
 package postgres
 
 import (
+	"context"
+
 	"github.com/fairlead-go/fairlead/session/driver"
 )
 
@@ -38,6 +40,17 @@ func Leases(st driver.Store) int {
 	defer s.mu.Unlock()
 	return len(s.leases)
 }
+
+// Boxes is how many mailboxes a store keeps.
+func Boxes(st driver.Store) int {
+	h := storeOf(st).hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.boxes)
+}
+
+// Tidy removes entries of a lease that nobody here knows of, as after a crash of the server.
+func Tidy(ctx context.Context, l driver.Lease) { l.(*lease).tidy(ctx) }
 
 // Lanes is how many requests of a store, of those that keep no lease, are under way.
 func Lanes(st driver.Store) int { return len(storeOf(st).lanes) }

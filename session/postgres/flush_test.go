@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -8,6 +9,26 @@ import (
 	"github.com/fairlead-go/fairlead/internal/pgserver"
 	"github.com/fairlead-go/fairlead/session/driver"
 )
+
+// Of an entry that is removed before it is on the disk nothing may be left after a crash, not
+// even that its token was taken: it lets nobody in.
+func TestEntryThatIsRemovedAtOnceLetsNobodyIn(t *testing.T) {
+	t.Parallel()
+	p := enter(t, namespace(t, "undone"), patience, nil)
+	p.join("q")
+	execute(t, `CREATE OR REPLACE FUNCTION undone.undo() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+		DELETE FROM undone.entry e WHERE e.token = NEW.token; RETURN NULL; END $$`)
+	execute(t, "CREATE CONSTRAINT TRIGGER undo AFTER INSERT ON undone.entry DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION undone.undo()")
+	c := claim("q")
+	if v, err := p.Join(bounded(t), c); err == nil {
+		t.Errorf("Join returned token %d", v.Me.Token)
+	}
+	execute(t, "DROP TRIGGER undo ON undone.entry")
+	if _, err := p.Resolve(bounded(t), c); !errors.Is(err, driver.ErrEntryGone) {
+		t.Errorf("Resolve returned %v, want ErrEntryGone", err)
+	}
+	p.join("q")
+}
 
 // Who joins behind others is committed before it is on the disk, so that the queue is not
 // locked meanwhile. When Join has returned it is there, and so it is when a lost reply

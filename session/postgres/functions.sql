@@ -16,8 +16,8 @@
 -- What lets somebody in or promises something is on the disk before anybody relies on
 -- it: a session, its renewal, an entry, a value, a limit, a settled claim. What removes
 -- need not be: after a crash of the server an entry may be back that its owner has left,
--- and the owner removes it again. The log is written in the order of commits, so whatever
--- a transaction has seen is on the disk when its own commit is. NOTIFY holds a lock of the
+-- and the owner removes it again. The log is written in the order of commits: when a
+-- transaction that has written something is on the disk, so is whatever it has seen. NOTIFY holds a lock of the
 -- whole database until its transaction is committed, so it never goes with a durable one.
 
 CREATE OR REPLACE FUNCTION blank() RETURNS answer LANGUAGE sql IMMUTABLE AS $$
@@ -34,7 +34,7 @@ END $$;
 
 CREATE OR REPLACE FUNCTION enter(q text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-	IF current_setting('transaction_isolation') <> 'read committed' THEN -- a call less
+	IF current_setting('transaction_isolation') <> 'read committed' THEN -- as a call takes longer
 		PERFORM isolated();
 	END IF;
 	PERFORM pg_advisory_xact_lock(hashtextextended('fairlead' || '/' || q, 5261));
@@ -139,8 +139,8 @@ END $$;
 -- that the caller has seen: then the entry is only made if the queue is still so.
 --
 -- With soon, the entry is committed before it is on the disk, so that the queue is not
--- locked for as long as that takes. Whoever asked for it has it written, with queue_flush,
--- before anybody relies on it.
+-- locked for as long as that takes: it is appended, and joined only when queue_flush has
+-- found it after that.
 CREATE OR REPLACE FUNCTION queue_append(s bigint, q text, c text, k text, m text, v bytea, i text, lim bigint,
 	seen bigint, seen_version bigint, seen_limit bigint, soon boolean) RETURNS SETOF answer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, "fairlead", pg_temp
@@ -215,6 +215,9 @@ BEGIN
 	END IF;
 	INSERT INTO entry (queue, token, id, session, kind, mode, version, value, info, waits_on)
 		VALUES (q, a.token, c, s, k, m, a.token, v, i, near.token);
+	IF soon THEN
+		a.what := 'appended';
+	END IF;
 	RETURN NEXT a;
 	IF near.token IS NOT NULL THEN
 		a.what := 'entry';
@@ -239,18 +242,27 @@ END $$;
 -- The same without soon, for builds of the layouts before 3.
 CREATE OR REPLACE FUNCTION queue_join(s bigint, q text, c text, k text, m text, v bytea, i text, lim bigint,
 	seen bigint, seen_version bigint, seen_limit bigint) RETURNS SETOF answer
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, "fairlead", pg_temp AS $$
-	SELECT * FROM "fairlead".queue_append(s, q, c, k, m, v, i, lim, seen, seen_version, seen_limit, false)
-$$;
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, "fairlead", pg_temp AS $$
+BEGIN
+	RETURN QUERY SELECT * FROM queue_append(s, q, c, k, m, v, i, lim, seen, seen_version, seen_limit, false);
+END $$;
 
--- Has the entry of a claim, if there is one, on the disk when it returns, with all that was
--- there when it was made: the lock of the row is a write, which is committed durably.
-CREATE OR REPLACE FUNCTION queue_flush(s bigint, c text) RETURNS void
+-- Has the entry of a claim on the disk when it returns, with all that was there when it was
+-- made, and says so: the lock of a row is written to the log, so that the commit has something
+-- to flush. Where the entry is not there any more, nothing may be on the disk: not even that its
+-- token was taken.
+CREATE OR REPLACE FUNCTION queue_flush(s bigint, c text) RETURNS SETOF answer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, "fairlead", pg_temp
 	SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
+DECLARE
+	a answer := blank();
 BEGIN
 	PERFORM durably();
 	PERFORM FROM entry e WHERE e.session = s AND e.id = c FOR KEY SHARE;
+	IF FOUND THEN
+		a.what := 'flushed';
+		RETURN NEXT a;
+	END IF;
 END $$;
 
 -- The queue up to the entry with token t, with the limit, in one snapshot and in no
@@ -322,7 +334,7 @@ BEGIN
 		RETURN NEXT a;
 		RETURN;
 	END IF;
-	-- Locked, it is on the disk when this is committed, as after queue_flush.
+	-- Locked, so that it is on the disk when this is committed, as in queue_flush.
 	SELECT e.token INTO t FROM entry e WHERE e.session = s AND e.id = c FOR KEY SHARE;
 	IF t IS NULL OR always THEN
 		INSERT INTO settled (session, id, since) VALUES (s, c, clock_timestamp()) ON CONFLICT DO NOTHING;

@@ -69,6 +69,10 @@ func (l *lease) join(ctx context.Context, c driver.Claim, sp *spot) (driver.View
 			return driver.View{}, err
 		case len(rows) == 0:
 			return driver.View{}, errEmpty
+		case rows[0].what == "appended" && rows[len(rows)-1].what != "flushed":
+			return driver.View{}, errUndone
+		case rows[0].what == "appended":
+			return l.joined(ctx, sp, me, rows[:len(rows)-1])
 		case rows[0].what == "joined":
 			return l.joined(ctx, sp, me, rows)
 		case rows[0].what == "lease":

@@ -20,12 +20,13 @@ type lease struct {
 	ttl      time.Duration
 	identity string
 	over     *mailbox // gets a message when somebody ended the session by hand, or left a mark
-	of       *user    // whose it is, where the store has several; guarded by the store's mutex
+	of       *user    // whose it is, where a store is shared
 
 	updates atomic.Int64 // the number of the latest Update: an older one that arrives later has no effect
 
-	mu    sync.Mutex
-	spots map[string]*spot // of claims that were made and not given up, by their IDs
+	mu        sync.Mutex
+	spots     map[string]*spot // of claims that were made and not given up, by their IDs
+	forgotten bool             // what becomes of its entries is no matter of ours any more
 }
 
 // leaseID is a session's ID as others see it.
@@ -33,18 +34,18 @@ func leaseID(session int64) string { return strconv.FormatUint(uint64(session), 
 
 // Grant implements driver.Store.
 func (s *store) Grant(ctx context.Context, spec driver.Spec) (driver.Lease, time.Time, error) {
-	l, sent, err := s.grant(ctx, spec)
+	l, sent, err := s.grant(ctx, spec, nil)
 	if err != nil {
 		return nil, sent, err
 	}
 	return l, sent, nil
 }
 
-func (s *store) grant(ctx context.Context, spec driver.Spec) (*lease, time.Time, error) {
+func (s *store) grant(ctx context.Context, spec driver.Spec, of *user) (*lease, time.Time, error) {
 	ms := max((spec.TTL+time.Millisecond-1)/time.Millisecond, 1)
 	l := &lease{
 		s: s, id: rand.Int64N(1<<63-1) + 1, ttl: ms * time.Millisecond, identity: printable(spec.Identity),
-		spots: map[string]*spot{},
+		of: of, spots: map[string]*spot{},
 	}
 	s.sweep(ctx)
 	sent := time.Now()
@@ -142,7 +143,8 @@ func (l *lease) Revoke(ctx context.Context) error {
 	return nil
 }
 
-// forgetAll gives up the lease, and with it the spots of all of its claims.
+// forgetAll gives up the lease, and with it the spots of all of its claims. Entries may be
+// left whose owner has not finished: they are not touched, and go when it expires.
 func (l *lease) forgetAll() {
 	l.s.mu.Lock()
 	delete(l.s.leases, l.id)
@@ -154,6 +156,7 @@ func (l *lease) forgetAll() {
 		l.s.hub.close(id)
 	}
 	clear(l.spots)
+	l.forgotten = true
 }
 
 // end deletes the session's row, and returns where it has entries.
@@ -211,6 +214,7 @@ func (l *lease) tidy(ctx context.Context) {
 	for _, e := range entries {
 		l.mu.Lock()
 		_, known := l.spots[e.ID] // registered before a Join is sent
+		known = known || l.forgotten
 		l.mu.Unlock()
 		if !known {
 			_ = l.Leave(ctx, e)

@@ -12,8 +12,12 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// maxPending bounds the questions on a line that have no answer yet.
-const maxPending = 256
+// maxPending bounds the questions on a line that have no answer yet. The server answers them
+// one after the other, each renewal with a flush of its own, and notifies in between: what
+// more there is had better go through the pool, where many share a flush.
+const maxPending = 4
+
+var errOccupied = errors.New("the connection that listens has questions enough to answer")
 
 // A line is a connection that is never idle: it hears notifications, and takes
 // questions, renewals above all, one behind the other without waiting for answers.
@@ -52,7 +56,8 @@ func newLine(c *pgx.Conn, hear func(payload string)) (*line, error) {
 
 // ask asks a question: a statement with one parameter or none, whose result is one
 // value. It blocks until the answer is there, ctx ends or the line breaks; in the last
-// two cases the question may have been heard.
+// two cases the question may have been heard. It fails with errOccupied if that many are waiting
+// for an answer.
 func (l *line) ask(ctx context.Context, sql string, args ...string) (string, error) {
 	q := &question{answered: make(chan struct{})}
 	if err := l.send(q, sql, args); err != nil {
@@ -83,7 +88,7 @@ func (l *line) send(q *question, sql string, args []string) error {
 	case err != nil:
 		return err
 	case full:
-		return errors.New("the connection to PostgreSQL does not answer")
+		return errOccupied
 	}
 	l.fe.SendParse(&pgproto3.Parse{Query: sql})
 	l.fe.SendBind(&pgproto3.Bind{Parameters: params})

@@ -263,10 +263,11 @@ func (h *hub) ping(l *line) bool {
 	ctx, cancel := h.s.request(h.s.ctx)
 	defer cancel()
 	standby, err := l.ask(ctx, "SELECT pg_is_in_recovery()")
-	return err == nil && standby == "f"
+	return err == nil && standby == "f" || errors.Is(err, errOccupied) // by those who find out as well
 }
 
-// ask asks on the line, if there is one. One that does not answer is given up.
+// ask asks on the line, if there is one that is not occupied. One that does not answer is given
+// up.
 func (h *hub) ask(ctx context.Context, sql string, args ...string) (text string, asked bool, err error) {
 	l := h.line.Load()
 	if l == nil {
@@ -275,6 +276,9 @@ func (h *hub) ask(ctx context.Context, sql string, args ...string) (text string,
 	rctx, cancel := h.s.request(ctx)
 	defer cancel()
 	text, err = l.ask(rctx, sql, args...)
+	if errors.Is(err, errOccupied) {
+		return "", false, nil
+	}
 	if err != nil && rctx.Err() != nil && ctx.Err() == nil {
 		l.hangUp(errors.New("it does not answer"))
 	}

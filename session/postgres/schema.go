@@ -98,7 +98,7 @@ func statementsFor(ns string) statements {
 		close:   in(ns, `SELECT what, queues FROM "fairlead".session_close($1)`),
 		entries: in(ns, `SELECT queue, token, id FROM "fairlead".session_entries($1)`),
 		join:    rows(`queue_append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, true)`),
-		flush:   one(`queue_flush($1, $2)`),
+		flush:   rows(`queue_flush($1, $2)`),
 		look:    rows(`queue_look($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`),
 		settle:  rows(`queue_settle($1, $2, $3, $4, $5)`),
 		leave:   one(`queue_leave($1, $2, $3, $4)`),

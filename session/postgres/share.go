@@ -13,10 +13,10 @@ import (
 	"github.com/fairlead-go/fairlead/session/driver"
 )
 
-// A sharing is what sessions of a process have in common that use one store. PostgreSQL
-// wakes every connection of a database that listens, each time that anybody notifies
-// anybody there, so that a process should not have more of those than it needs.
-type sharing struct {
+// A likeness is what sessions of a process have in common that share a store, and with it
+// the connection that listens: PostgreSQL wakes every connection of a database that does,
+// each time that anybody notifies anybody there.
+type likeness struct {
 	url     string        // that they were opened with, and
 	secrets string        // what was in the files that it names; or
 	pool    *pgxpool.Pool // that they go through, with
@@ -26,33 +26,40 @@ type sharing struct {
 	handler slog.Handler // of the logger
 }
 
-// shares are the stores that are open, and how many use each.
-var shares = struct {
-	mu    sync.Mutex
-	users map[*store]int
-	of    map[sharing]*store
-}{users: map[*store]int{}, of: map[sharing]*store{}}
-
-// A user is a session's use of a store.
-type user struct {
+// A common is a store with those who share it.
+type common struct {
 	*store
-	key  sharing
-	once sync.Once
-	err  error // of Close
+	like  likeness
+	users int // guarded by commons
 }
 
-// share returns a use of the store that others use who have that in common with the one
-// that open makes, or of that.
-func share(ctx context.Context, key sharing, mayMigrate bool, open func() (*store, error)) (driver.Store, error) {
-	if !reflect.ValueOf(key.handler).Comparable() { // whose is it, then?
+// commons are all that are open.
+var commons = struct {
+	sync.Mutex
+	open map[likeness]*common
+}{open: map[likeness]*common{}}
+
+// A user is the share of one session.
+type user struct {
+	*common
+	once sync.Once
+	err  error // of Close
+
+	closed bool // guarded by the store's mutex
+}
+
+// share returns a share of a store: of the one that is open for the likeness or else of a new
+// one, which open makes.
+func share(ctx context.Context, like likeness, mayMigrate bool, open func() (*store, error)) (driver.Store, error) {
+	if !reflect.ValueOf(like.handler).Comparable() { // so nobody can tell whether it is the same
 		s, err := open()
 		if err != nil {
 			return nil, err
 		}
 		return s, nil
 	}
-	if u := key.use(nil); u != nil {
-		if err := u.prepare(ctx, mayMigrate); err != nil { // as if it had been opened
+	if u := join(like); u != nil {
+		if err := u.prepare(ctx, mayMigrate); err != nil { // as for a new one
 			err = u.failed(ctx, "connect", err)
 			return nil, errors.Join(err, u.Close())
 		}
@@ -62,7 +69,7 @@ func share(ctx context.Context, key sharing, mayMigrate bool, open func() (*stor
 	if err != nil {
 		return nil, err
 	}
-	u := key.use(s)
+	u := found(like, s)
 	if u.store != s { // somebody was faster
 		if err := s.Close(); err != nil {
 			return nil, errors.Join(err, u.Close())
@@ -71,59 +78,81 @@ func share(ctx context.Context, key sharing, mayMigrate bool, open func() (*stor
 	return u, nil
 }
 
-// use returns a use of the store that is there or else, unless that is nil, of s.
-func (k sharing) use(s *store) *user {
-	shares.mu.Lock()
-	defer shares.mu.Unlock()
-	if there := shares.of[k]; there != nil {
-		s = there
-	}
-	if s == nil {
+// join returns a share of the store that is open, or nil.
+func join(like likeness) *user {
+	commons.Lock()
+	defer commons.Unlock()
+	c := commons.open[like]
+	if c == nil {
 		return nil
 	}
-	shares.of[k] = s
-	shares.users[s]++
-	return &user{store: s, key: k}
+	c.users++
+	return &user{common: c}
+}
+
+// found returns a share of the store that is open, which is s unless there is one.
+func found(like likeness, s *store) *user {
+	commons.Lock()
+	defer commons.Unlock()
+	c := commons.open[like]
+	if c == nil {
+		c = &common{store: s, like: like}
+		commons.open[like] = c
+	}
+	c.users++
+	return &user{common: c}
+}
+
+// part ends a share, and reports whether it was the last.
+func (c *common) part() bool {
+	commons.Lock()
+	defer commons.Unlock()
+	c.users--
+	if c.users == 0 {
+		delete(commons.open, c.like)
+	}
+	return c.users == 0
 }
 
 // Grant implements driver.Store.
 func (u *user) Grant(ctx context.Context, spec driver.Spec) (driver.Lease, time.Time, error) {
-	l, sent, err := u.store.grant(ctx, spec)
+	l, sent, err := u.grant(ctx, spec, u)
 	if err != nil {
 		return nil, sent, err
 	}
 	u.mu.Lock()
-	l.of = u
+	closed := u.closed
 	u.mu.Unlock()
+	if closed {
+		l.forgetAll()
+		return nil, sent, driver.Permanent(errClosed)
+	}
 	return l, sent, nil
 }
 
-// Close implements driver.Store. It forgets the leases, and the last to do so closes the
-// store.
+// Close implements driver.Store. It forgets the session's leases, and closes the store where
+// nobody else shares it.
 func (u *user) Close() error {
 	u.once.Do(func() {
-		u.mu.Lock()
-		var leases []*lease
-		for _, l := range u.leases {
-			if l.of == u {
-				leases = append(leases, l)
-			}
-		}
-		u.mu.Unlock()
-		for _, l := range leases {
+		for _, l := range u.leave() {
 			l.forgetAll()
 		}
-		shares.mu.Lock()
-		shares.users[u.store]--
-		last := shares.users[u.store] == 0
-		if last {
-			delete(shares.users, u.store)
-			delete(shares.of, u.key)
-		}
-		shares.mu.Unlock()
-		if last {
+		if u.part() {
 			u.err = u.store.Close()
 		}
 	})
 	return u.err
+}
+
+// leave returns the session's leases. It has no further ones.
+func (u *user) leave() (leases []*lease) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.closed = true
+	for _, l := range u.leases {
+		if l.of == u {
+			leases = append(leases, l)
+		}
+	}
+	return leases
 }

@@ -13,6 +13,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/fairlead-go/fairlead/internal/pgserver"
+	"github.com/fairlead-go/fairlead/mutex"
 	"github.com/fairlead-go/fairlead/session"
 	"github.com/fairlead-go/fairlead/session/postgres"
 )
@@ -108,6 +110,50 @@ func TestSessionThatCannotEndItsLeaseKeepsNoneOfTheOthers(t *testing.T) {
 		t.Errorf("%d leases are known, want one", n)
 	}
 	handOff(t, []*session.Session{other}, "q", 2, 5)
+}
+
+// Who closes its session while it still holds lets the lease expire. Others who share its
+// store do not remove the entry before, whatever the server has been through.
+func TestEntriesOfOneWhoLeftInAHurryStayUntilTheLeaseEnds(t *testing.T) {
+	t.Parallel()
+	rawURL := namespace(t, "hurry")
+	stay, hurry := enter(t, rawURL, patience, nil), enter(t, rawURL, patience, nil)
+	held := hurry.join("q").Me
+	if err := hurry.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	postgres.Tidy(bounded(t), hurry.Lease)
+	if q := stay.queue("q"); len(q) != 1 || q[0] != held.Token {
+		t.Errorf("the queue is %v, want %d in it", q, held.Token)
+	}
+	if _, err := hurry.Join(bounded(t), claim("q2")); err != nil { // under way when it was closed
+		t.Fatal(err)
+	}
+	if n := postgres.Boxes(stay.store); n != 1 {
+		t.Errorf("%d mailboxes are kept, want the one of the lease", n)
+	}
+}
+
+// The connection that listens renews leases one after the other, each with a flush. Where that
+// takes long, and the sessions are many, they are renewed beside it.
+func TestManySessionsAreRenewedWhereTheDiskIsSlow(t *testing.T) {
+	t.Parallel()
+	s := ownServer(t, pgserver.Config{Settings: map[string]string{"commit_delay": "50000", "commit_siblings": "0"}})
+	opts := &session.Options{TTL: 3 * time.Second}
+	var held []*session.Grant
+	for i := range 60 {
+		g, err := mutex.New(openWith(t, s.AdminURL("postgres"), opts), fmt.Sprint("q", i)).Lock(bounded(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		held = append(held, g)
+	}
+	time.Sleep(2 * opts.TTL)
+	for _, g := range held {
+		if err := g.Check(); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 // What is not the same is not shared.

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
@@ -17,17 +18,18 @@ import (
 
 // A store is a namespace of a database.
 type store struct {
-	pool    *pgxpool.Pool
-	own     bool   // the pool is ours
-	ns      string // the schema
-	where   string // the hosts, for errors
-	sql     statements
-	timeout time.Duration // of each request
-	poll    time.Duration // 0: listen
-	mode    []any         // of requests
-	lenient bool          // TLS need not come about
-	logger  *slog.Logger
-	release func() // of the pool, where it is ours
+	pool     *pgxpool.Pool
+	own      bool   // the pool is ours
+	ns       string // the schema
+	where    string // the hosts, for errors
+	sql      statements
+	timeout  time.Duration // of each request
+	poll     time.Duration // 0: listen
+	mode     []any         // of requests
+	prepares bool          // the pool prepares statements, and keeps them
+	lenient  bool          // TLS need not come about
+	logger   *slog.Logger
+	release  func() // of the pool, where it is ours
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -99,7 +101,7 @@ type request struct {
 	sql  string
 	args []any
 	mode []any    // how it is sent, if not in the way of the pool: as pgx takes it, before the arguments
-	then *request // sent along, for the transaction after that; only whether it succeeds matters
+	then *request // sent along, for the transaction after that; its answer follows the other
 }
 
 // query makes a request and reads the rows of the answer. ctx is the caller's.
@@ -163,14 +165,25 @@ func (s *store) leave() { <-s.lanes }
 
 // enter waits for a lane.
 func (s *store) enter(ctx context.Context) error {
-	ctx, cancel := s.request(ctx)
+	limited, cancel := s.request(ctx)
 	defer cancel()
 	select {
 	case s.lanes <- struct{}{}:
 		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	case <-limited.Done():
+		return s.refusal(ctx)
 	}
+}
+
+// refusal is why a request was not made that waited for a lane.
+func (s *store) refusal(ctx context.Context) error {
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case s.ctx.Err() != nil:
+		return errClosed
+	}
+	return errCrowded
 }
 
 // acquire takes a connection out of the pool, and makes one if there is none.
@@ -196,7 +209,7 @@ func (s *store) attempt(ctx context.Context, explicit bool, r request, read func
 	} else {
 		err = s.call(ctx, c, r, read)
 	}
-	if isDeparted(err) { // and nobody else gets this one out of the pool
+	if isDeparted(err) || codeOf(err) == stateNoStatement { // nobody else gets this one out of the pool
 		_ = hangUp(c.Conn())
 	}
 	return err
@@ -239,7 +252,7 @@ func (s *store) apart(ctx context.Context, leave func(), read func(pgx.Rows) err
 // call makes the request, and what goes with it, in one round trip where the pool prepares
 // its statements.
 func (s *store) call(ctx context.Context, c *pgxpool.Conn, r request, read func(pgx.Rows) error) error {
-	if r.then != nil && len(r.mode) == 0 && c.Conn().Config().DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
+	if r.then != nil && s.prepares {
 		return pipeline(ctx, c.Conn(), r, read)
 	}
 	rows, err := c.Query(ctx, r.sql, slices.Concat(r.mode, r.args)...)
@@ -247,12 +260,10 @@ func (s *store) call(ctx context.Context, c *pgxpool.Conn, r request, read func(
 		err = readAll(rows, read)
 	}
 	if err == nil && r.then != nil {
-		err = s.call(ctx, c, *r.then, ignore)
+		err = s.call(ctx, c, *r.then, read)
 	}
 	return err
 }
-
-func ignore(pgx.Rows) error { return nil }
 
 func readAll(rows pgx.Rows, read func(pgx.Rows) error) error {
 	defer rows.Close()
@@ -265,14 +276,15 @@ func readAll(rows pgx.Rows, read func(pgx.Rows) error) error {
 }
 
 // pipeline sends a request and what goes with it at once. Each is a transaction of its own:
-// the first is committed before the second begins.
+// the first is committed before the second begins. Only the first is prepared, so that a
+// new connection costs no further round trip.
 func pipeline(ctx context.Context, c *pgx.Conn, r request, read func(pgx.Rows) error) (err error) {
-	first, err := bind(ctx, c, r)
+	statement, err := c.Prepare(ctx, r.sql, r.sql) // once a connection
 	if err != nil {
 		return err
 	}
-	second, err := bind(ctx, c, *r.then)
-	if err != nil {
+	var first, second pgx.ExtendedQueryBuilder
+	if err := errors.Join(first.Build(c.TypeMap(), statement, r.args), second.Build(c.TypeMap(), nil, r.then.args)); err != nil {
 		return err
 	}
 	p := c.PgConn().StartPipeline(ctx)
@@ -281,9 +293,9 @@ func pipeline(ctx context.Context, c *pgx.Conn, r request, read func(pgx.Rows) e
 			err = closeErr
 		}
 	}()
-	first.send(p)
+	p.SendQueryStatement(statement, first.ParamValues, first.ParamFormats, first.ResultFormats)
 	p.SendPipelineSync()
-	second.send(p)
+	p.SendQueryParams(r.then.sql, second.ParamValues, nil, second.ParamFormats, nil)
 	if err := p.Sync(); err != nil {
 		return err
 	}
@@ -299,27 +311,8 @@ func pipeline(ctx context.Context, c *pgx.Conn, r request, read func(pgx.Rows) e
 			if err := readAll(pgx.RowsFromResultReader(c.TypeMap(), results), read); err != nil {
 				return err
 			}
-			read = ignore
 		}
 	}
-}
-
-// A bound request has its statement at the server, and its arguments in the form in which
-// they are sent.
-type bound struct {
-	statement *pgconn.StatementDescription
-	args      pgx.ExtendedQueryBuilder
-}
-
-func bind(ctx context.Context, c *pgx.Conn, r request) (p bound, err error) {
-	if p.statement, err = c.Prepare(ctx, r.sql, r.sql); err != nil { // once a connection
-		return p, err
-	}
-	return p, p.args.Build(c.TypeMap(), p.statement, r.args)
-}
-
-func (p *bound) send(to *pgconn.Pipeline) {
-	to.SendQueryStatement(p.statement, p.args.ParamValues, p.args.ParamFormats, p.args.ResultFormats)
 }
 
 // transact makes the request in a transaction that says what it needs, in one round
@@ -331,10 +324,8 @@ func (s *store) transact(ctx context.Context, c *pgxpool.Conn, r request, read f
 	b.Queue("SET LOCAL idle_in_transaction_session_timeout = 5000")
 	b.Queue(r.sql, r.args...)
 	b.Queue("COMMIT")
-	after := 1
 	if r.then != nil {
 		b.Queue(r.then.sql, r.then.args...)
-		after++
 	}
 	results := c.SendBatch(ctx, &b)
 	defer func() {
@@ -347,19 +338,21 @@ func (s *store) transact(ctx context.Context, c *pgxpool.Conn, r request, read f
 			return err
 		}
 	}
+	if err := readNext(results, read); err != nil {
+		return err
+	}
+	if _, err := results.Exec(); err != nil || r.then == nil {
+		return err
+	}
+	return readNext(results, read)
+}
+
+func readNext(results pgx.BatchResults, read func(pgx.Rows) error) error {
 	rows, err := results.Query()
 	if err != nil {
 		return err
 	}
-	if err := readAll(rows, read); err != nil {
-		return err
-	}
-	for range after {
-		if _, err := results.Exec(); err != nil {
-			return err
-		}
-	}
-	return nil
+	return readAll(rows, read)
 }
 
 // rows makes a request that is answered with rows.
@@ -380,7 +373,7 @@ func value[T any](ctx context.Context, s *store, p priority, sql string, args ..
 
 // run makes a request that is answered with nothing.
 func (s *store) run(ctx context.Context, p priority, sql string, args ...any) error {
-	return s.query(ctx, p, sql, args, ignore)
+	return s.query(ctx, p, sql, args, func(pgx.Rows) error { return nil })
 }
 
 // alive makes a request until nothing is in its answer that has to be reaped first.

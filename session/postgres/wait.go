@@ -259,7 +259,12 @@ func (l *lease) take(claim string) *spot {
 	defer l.mu.Unlock()
 	sp, ok := l.spots[claim]
 	if !ok {
-		sp = &spot{mailbox: l.s.hub.open(claim), registering: make(chan struct{}, 1), waits: map[*waiting]struct{}{}}
+		sp = &spot{registering: make(chan struct{}, 1), waits: map[*waiting]struct{}{}}
+		if l.forgotten { // nobody would close it
+			sp.mailbox = newMailbox()
+			return sp
+		}
+		sp.mailbox = l.s.hub.open(claim)
 		l.spots[claim] = sp
 	}
 	return sp

@@ -64,6 +64,17 @@ func TestPlantedViolationsAreFound(t *testing.T) {
 			s.plays("c1.1", turn{op: journal.Campaign, name: election, value: "a", asked: 700, granted: 710, releasing: 800, released: 802, token: 20})
 			s.call("c3.1", 750, 760, journal.Event{Kind: journal.Looking, Name: election}, journal.Event{Kind: journal.Saw, Name: election})
 		}, []string{"history"}, "token 20"},
+		"one is said to lead who has released, without a crash": {func(s *script) {
+			s.Undoes = true
+			s.leadsAgain(journal.Strike{Client: -1, Frozen: true, From: ms(803), Done: ms(804), To: ms(900)})
+		}, []string{"history"}, "token 20"},
+		"one is said to lead who has released long before a crash": {func(s *script) {
+			s.Undoes = true
+			s.leadsAgain(journal.Strike{Client: -1, Crash: true, From: ms(1803), Done: ms(1804), To: ms(1805)})
+		}, []string{"history"}, "token 20"},
+		"one is said to lead who has released before a crash of a store that writes first": {func(s *script) {
+			s.leadsAgain(journal.Strike{Client: -1, Crash: true, From: ms(803), Done: ms(804), To: ms(900)})
+		}, []string{"history"}, "token 20"},
 		"the loss comes late": {func(s *script) {
 			s.plays("c2.1", turn{asked: 700, granted: 710, lost: 900, token: 20})
 			s.plays("c3.1", turn{asked: 720, granted: 890, releasing: 950, released: 952, token: 21})
@@ -166,6 +177,16 @@ func TestPlantedViolationsAreFound(t *testing.T) {
 	}
 }
 
+// leadsAgain has a leader seen after it released, and after that was done to the store.
+func (s *script) leadsAgain(after journal.Strike) {
+	const election = client.Prefix + "election/0"
+	s.Strikes = append(s.Strikes, after)
+	s.plays("c2.1", turn{op: journal.Campaign, name: election, value: "again", asked: 700, granted: 710, releasing: 800, released: 802, token: 20})
+	at := (after.Done - start) / int64(time.Millisecond)
+	s.call("c3.1", at+1, at+150, journal.Event{Kind: journal.Looking, Name: election},
+		journal.Event{Kind: journal.Saw, Name: election, Value: "again", Token: 20})
+}
+
 // dies has a life killed.
 func (s *script) dies(life string, at int64) {
 	s.Strikes = append(s.Strikes, journal.Strike{Client: s.life(life).Client, Life: life, Death: true, From: ms(at), Done: ms(at + 1), To: ms(at + 1)})
@@ -228,6 +249,10 @@ func TestWhatOnlyTheTokenProtectsIsNoViolation(t *testing.T) {
 		"a release whose reply was lost": func(s *script) {
 			s.plays("c2.1", turn{asked: 700, granted: 710, releasing: 800, released: 1500, releaseError: "lost", token: 20})
 			s.plays("c3.1", turn{asked: 720, granted: 810, releasing: 850, released: 852, token: 21})
+		},
+		"a crash brings back who had just released": func(s *script) {
+			s.Undoes = true
+			s.leadsAgain(journal.Strike{Client: -1, Crash: true, From: ms(803), Done: ms(804), To: ms(900)})
 		},
 		"one that gave up and was seen to lead": func(s *script) {
 			election := client.Prefix + "election/0"

@@ -29,5 +29,9 @@
 // its successor starts, which is guarantee 2, only as long as nobody steps that clock.
 // And one whose session was ended when a leader ran again that had stood still for long,
 // until then: etcd's may end leases that are alive.
+//
+// A store may acknowledge a release before that is on its disk, as PostgreSQL does. After a
+// crash the leader who released just before is seen again, for a while; he holds nothing, and
+// keeps nobody from being granted the lock who was told in time that it was free.
 // All else is asked for as ever: tokens rise, and the register refuses the older one.
 package check

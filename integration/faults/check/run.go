@@ -19,6 +19,7 @@ type Run struct {
 	Writes    []register.Write
 	Sightings []Sighting
 	Limit     int64 // of semaphores
+	Undoes    bool  // a crash of the store may bring back what was released just before
 
 	Healed int64 // when the last fault was undone and everybody knew
 	End    int64 // when the clients were told to leave

@@ -102,6 +102,7 @@ type Traits struct {
 	Maintains  bool
 	Deletes    bool // an entry can be removed by hand
 	Quiet      bool // after a restart or failover it grants nothing for a TTL
+	Undoes     bool // a crash may bring back what was released just before
 }
 
 // selfreliant is for stores that recover by themselves.
@@ -135,7 +136,7 @@ var kinds = map[string]kind{
 	"redis": {Traits{TTL: 3 * time.Second, Keep: 2 * time.Second, Quiet: true,
 		Replicated: true, Clock: true, Passwords: true, Transfers: true, Maintains: true, Deletes: true}, startRedis},
 	"postgres": {Traits{TTL: 3 * time.Second, Keep: 2 * time.Second,
-		Disks: true, Clock: true, Passwords: true, Transfers: true, Maintains: true, Deletes: true}, startPostgres},
+		Disks: true, Clock: true, Passwords: true, Transfers: true, Maintains: true, Deletes: true, Undoes: true}, startPostgres},
 	"zk": {Traits{TTL: 4 * time.Second, Keep: 4 * time.Second,
 		Replicated: true, Disks: true, Deletes: true}, startZooKeeper},
 }

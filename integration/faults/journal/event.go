@@ -79,6 +79,8 @@ type Strike struct {
 	Leader bool   `json:"leader,omitempty"` // the member led
 	Moved  bool   `json:"moved,omitempty"`  // it handed that over in good order
 
+	Crash bool `json:"crash,omitempty"` // the member died, or may have, without notice
+
 	Failed bool `json:"failed,omitempty"` // the operator was told that it did not work, or not told that it did
 
 	Full bool `json:"full,omitempty"` // the store, or the member, had no space left

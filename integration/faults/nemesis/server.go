@@ -54,7 +54,7 @@ func (n *Nemesis) upset(ctx context.Context, f Fault, member, leader int) error 
 		act, undo = n.Cluster.Freeze, func(_ context.Context, i int) error { return n.Cluster.Thaw(i) }
 	}
 	s := n.begin(f, text)
-	s.Member, s.Leader, s.Frozen = member, member == leader, freeze
+	s.Member, s.Leader, s.Frozen, s.Crash = member, member == leader, freeze, !freeze
 	err := act(member)
 	n.done(s)
 	sleep(ctx, f.For)

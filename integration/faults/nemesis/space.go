@@ -22,7 +22,7 @@ func (n *Nemesis) starve(ctx context.Context, f Fault) error {
 	if f.Kind == Exhaust {
 		err = n.Cluster.Exhaust(patience)
 	} else {
-		s.Member, s.Leader = member, f.Kind == FillLeader
+		s.Member, s.Leader, s.Crash = member, f.Kind == FillLeader, true
 		if f.Kind == FillMember {
 			s.Member = int(f.Pick % uint64(len(n.Cluster.Members())))
 			s.Leader = s.Member == member
