@@ -54,10 +54,10 @@
 // is for speed alone.
 //
 // A process keeps up to 17 connections: 16 for requests, each for as long as one takes, and
-// the one that listens and renews. Its sessions share them, those that were opened with the
-// same URL, TTL and logger; others have their own. PostgreSQL wakes every connection of a
-// database that listens for each message to any of them, so that the hand-offs of a server
-// are fewer the more processes there are.
+// the one that listens and renews. Those of its sessions share them that are opened alike: with
+// the same URL, the same in the files that it names, the same logger, and the same TTL, or one
+// of 5 s or more. PostgreSQL wakes every connection of a database that listens for each message
+// to any of them: a hundred processes cost it ten times as much for a hand-off as ten.
 //
 // # Poolers
 //
@@ -65,8 +65,8 @@
 // pooler that shares connections between transactions, as pgbouncer with
 // pool_mode=transaction, takes LISTEN and never delivers. That is found out when a
 // session is opened, which then fails. With the parameter poll it works all the same:
-// waiters look that often. Everything else is as without. Each request is one
-// transaction in one statement, and nothing is prepared.
+// waiters look that often. Everything else is as without. Each request is a
+// transaction in one statement, a join two of them, and nothing is prepared.
 //
 // # Algorithm
 //
@@ -99,7 +99,8 @@
 // joins with leaves. Such a transaction waits for no lock: a queue that is locked just then
 // has its request made separately. So have joins that may be answered with a whole queue,
 // or with values: a process that is stopped keeps what is locked for it until it has been
-// told everything. Nothing is delayed to be gathered.
+// told everything. Nothing is delayed to be gathered. What is gathered is flushed under the
+// locks of its queues.
 //
 // # How time enters
 //
@@ -126,6 +127,9 @@
 //     server that runs with fsync off.
 //   - A step of the server's clock forward ends sessions too early, while their owners
 //     trust them: then only the token, or Guard, protects.
+//   - Right after a crash of the server, what was released up to 0.6 s before it (three times
+//     wal_writer_delay) may be shown as held, by Leader for one, until the process that had it has
+//     connected again. It keeps nobody waiting for longer than that, or than the lease lasts.
 //   - A transaction that stays open anywhere in the database keeps deleted rows from
 //     being cleaned up, and a busy queue slows down until it ends. One that called Guard
 //     keeps the queue waiting.

@@ -58,7 +58,7 @@ func Lanes(st driver.Store) int { return len(storeOf(st).lanes) }
 // MostLanes is how many of them there are at most.
 func MostLanes(st driver.Store) int { return cap(storeOf(st).lanes) }
 
-// FirstLayout makes a schema as the first release did.
+// FirstLayout makes a schema whose tables are of layout 1.
 func FirstLayout(ns string) string {
 	return in(ns, `CREATE SCHEMA "fairlead"; SET search_path = "fairlead", pg_catalog;`+upgrades[0]+functionsSQL+grants)
 }
