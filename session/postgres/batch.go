@@ -246,6 +246,8 @@ func columnsOf(calls []*gathered) []any {
 			columns[i] = columnOf[int64](calls, i)
 		case string:
 			columns[i] = columnOf[string](calls, i)
+		case bool:
+			columns[i] = columnOf[bool](calls, i)
 		default:
 			columns[i] = columnOf[[]byte](calls, i)
 		}

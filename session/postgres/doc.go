@@ -86,9 +86,9 @@
 // apply any more when it arrives late.
 //
 // What lets somebody in is on the disk before anybody relies on it, whatever the default of
-// synchronous_commit is: one flush for each acquisition, and one for each renewal. An entry
-// becomes visible, and the queue is unlocked, before its flush, which many share then; only
-// when that is done does Join return. As PostgreSQL writes its log in the order of commits,
+// synchronous_commit is: one flush for each acquisition, and one for each renewal. Where
+// others were ahead the last time, an entry becomes visible, and the queue is unlocked, before
+// its flush, which many share then; only when that is done does Join return. As PostgreSQL writes its log in the order of commits,
 // an entry is never on the disk without those ahead of it. Leaving is not flushed at all,
 // as its loss in a crash only brings an entry back whose owner has left it, and who
 // removes it when it has connected again. Notifications never go with a durable commit,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"sync"
 
 	"github.com/fairlead-go/fairlead/session/driver"
 )
@@ -56,7 +57,7 @@ func (l *lease) join(ctx context.Context, c driver.Claim, sp *spot) (driver.View
 	}
 	what := []any{l.id, c.Name, c.ID, c.Kind, string(c.Mode), []byte(c.Value), encodeInfo(c.Info), c.Limit}
 	for reaped := false; ; {
-		args := append(what[:len(what):len(what)], seen.n, seen.version, seen.limit)
+		args := append(what[:len(what):len(what)], seen.n, seen.version, seen.limit, l.s.crowds.has(c.Name))
 		var rows []row
 		var err error
 		if c.Mode == driver.Exclusive && c.Value == "" && c.Admit == nil {
@@ -97,19 +98,53 @@ func (l *lease) join(ctx context.Context, c driver.Claim, sp *spot) (driver.View
 	}
 }
 
-// joining is the request that a Join is. The entry is visible before it is on the disk, so
-// that the queue is not locked for as long as that takes, and on the disk when the request is
-// answered.
+// joining is the request that a Join is. With soon, its last argument, the entry is visible
+// before it is on the disk, so that the queue is not locked for as long as that takes, and on
+// the disk when the request is answered.
 func (s *store) joining(args []any) request {
-	session, claim := args[0], args[2]
-	return request{sql: s.sql.join, args: args, mode: s.mode,
-		then: &request{sql: s.sql.flush, args: []any{session, claim}, mode: s.mode}}
+	r := request{sql: s.sql.join, args: args, mode: s.mode}
+	if session, claim, soon := args[0], args[2], args[len(args)-1]; soon == true {
+		r.then = &request{sql: s.sql.flush, args: []any{session, claim}, mode: s.mode}
+	}
+	return r
+}
+
+// crowds are the queues where somebody was ahead when we joined them last. There it pays to
+// unlock the queue before the flush; elsewhere it is a statement more.
+type crowds struct {
+	mu    sync.Mutex
+	names map[string]struct{}
+}
+
+// maxCrowds bounds them. It is a guess whether a queue is one of them, and no more.
+const maxCrowds = 10_000
+
+func (c *crowds) has(name string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, ok := c.names[name]
+	return ok
+}
+
+func (c *crowds) note(name string, ahead int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case ahead == 0:
+		delete(c.names, name)
+	case c.names == nil, len(c.names) == maxCrowds:
+		c.names = map[string]struct{}{}
+		fallthrough
+	default:
+		c.names[name] = struct{}{}
+	}
 }
 
 // joined returns the view from an entry that was just made. Where who is ahead of it
 // has to be reaped first, that is a later one.
 func (l *lease) joined(ctx context.Context, sp *spot, me driver.Entry, rows []row) (driver.View, error) {
 	status, ahead := &rows[0], rows[1:]
+	l.s.crowds.note(me.Name, len(ahead))
 	me.Token, me.Version, me.TTLLeft = uint64(status.token), uint64(status.version), left(status.left)
 	if status.told {
 		l.s.tell(me.Name, ofQueue)

@@ -70,13 +70,14 @@ type statements struct {
 // Several calls in one transaction, whose arguments are arrays: a row of the answer begins
 // with the number of the call. Calls whose queue is locked are left out. The lock is that of
 // the function enter, in functions.sql, which a call then has already. Each call still has
-// its own snapshots, from later than its lock, as the functions are VOLATILE.
+// its own snapshots, from later than its lock, as the functions are VOLATILE. Joins that go
+// together are flushed together, and none of them separately, whatever they ask for.
 const (
 	joinMany = `SELECT a.number, ` + columns + `
 	FROM (
 		SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[],
-				$7::text[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[])
-			WITH ORDINALITY a (a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, number)
+				$7::text[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::boolean[])
+			WITH ORDINALITY a (a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, number)
 			WHERE pg_try_advisory_xact_lock(hashtextextended('fairlead' || '/' || a2, 5261)) OFFSET 0
 	) a, LATERAL "fairlead".queue_append(a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, false)`
 
@@ -97,7 +98,7 @@ func statementsFor(ns string) statements {
 		check:   one(`session_check($1)`),
 		close:   in(ns, `SELECT what, queues FROM "fairlead".session_close($1)`),
 		entries: in(ns, `SELECT queue, token, id FROM "fairlead".session_entries($1)`),
-		join:    rows(`queue_append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, true)`),
+		join:    rows(`queue_append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`),
 		flush:   rows(`queue_flush($1, $2)`),
 		look:    rows(`queue_look($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`),
 		settle:  rows(`queue_settle($1, $2, $3, $4, $5)`),
