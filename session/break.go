@@ -115,6 +115,8 @@ func (b *breaking) take(ctx context.Context) error {
 			"only Force removes it, while its owner may go on", e.Key))
 	}
 	switch found, err := b.mark(ctx, e); {
+	case err != nil && ctx.Err() != nil && found && !b.opts.Force: // the reply was still to come
+		return b.gaveUp(err, e, "may have been told")
 	case err != nil:
 		return err
 	case !found: // it left by itself, just now
@@ -170,10 +172,15 @@ func (b *breaking) await(ctx context.Context, e driver.Entry) error {
 		return struct{}{}, err
 	})
 	if err != nil && ctx.Err() != nil {
-		err = fmt.Errorf("%w: %s was told, and has not let go yet; Force would remove the entry at once, "+
-			"and let the next start beside what is still running", err, b.owner(e))
+		err = b.gaveUp(err, e, "was told")
 	}
 	return err
+}
+
+// gaveUp says what the owner of the entry knows, and what else could be done.
+func (b *breaking) gaveUp(err error, e driver.Entry, told string) error {
+	return fmt.Errorf("%w: %s %s, and has not let go yet; Force would remove the entry at once, "+
+		"and let the next start beside what is still running", err, b.owner(e), told)
 }
 
 // owner names the owner of an entry, for errors.
