@@ -88,10 +88,10 @@
 // What lets somebody in is on the disk before anybody relies on it, whatever the default of
 // synchronous_commit is: one flush for each acquisition, and one for each renewal. Where
 // others were ahead the last time, an entry becomes visible, and the queue is unlocked, before
-// its flush, which many share then; only when that is done does Join return. As PostgreSQL writes its log in the order of commits,
-// an entry is never on the disk without those ahead of it. Leaving is not flushed at all,
-// as its loss in a crash only brings an entry back whose owner has left it, and who
-// removes it when it has connected again. Notifications never go with a durable commit,
+// its flush, which many share then; only when that is done does Join return. As PostgreSQL
+// writes its log in the order of commits, an entry is never on the disk without those ahead of
+// it. Leaving is not flushed at all, as its loss in a crash only brings an entry back whose
+// owner has left it, and who removes it when it has connected again. Notifications never go with a durable commit,
 // as they lock out all others of the database for as long as that takes.
 //
 // Joins and leaves that find all connections busy are gathered, and go together with

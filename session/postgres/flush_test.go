@@ -8,6 +8,7 @@ import (
 
 	"github.com/fairlead-go/fairlead/internal/pgserver"
 	"github.com/fairlead-go/fairlead/session/driver"
+	"github.com/fairlead-go/fairlead/session/postgres"
 )
 
 // Of an entry that is removed before it is on the disk nothing may be left after a crash, not
@@ -92,4 +93,29 @@ func TestWhatWasJoinedOutlivesACrash(t *testing.T) {
 	}
 	want[v.Me.ID] = true
 	crash()
+}
+
+// A join that the server rejects costs nobody the connection that it was made on.
+func TestJoinThatIsRejectedLeavesItsConnectionOfUse(t *testing.T) {
+	t.Parallel()
+	const ns = "rejected"
+	user := executor(t, ns)
+	execute(t, "ALTER ROLE rejected SET lock_timeout = '200ms'")
+	p := enter(t, with(t, user, "namespace", ns), patience, nil)
+	p.join("q")
+	p.join("q") // so it is known that others are there
+	tx := lockQueue(t, ns, "q")
+	if v, err := p.Join(bounded(t), claim("q")); err == nil {
+		t.Errorf("Join of a locked queue returned token %d", v.Me.Token)
+	}
+	if err := tx.Rollback(bounded(t)); err != nil {
+		t.Fatal(err)
+	}
+	made := postgres.Connected(p.store)
+	for range 3 {
+		p.join("q")
+	}
+	if n := postgres.Connected(p.store) - made; n != 0 {
+		t.Errorf("%d connections were made anew", n)
+	}
 }

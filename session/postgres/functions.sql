@@ -17,8 +17,9 @@
 -- it: a session, its renewal, an entry, a value, a limit, a settled claim. What removes
 -- need not be: after a crash of the server an entry may be back that its owner has left,
 -- and the owner removes it again. The log is written in the order of commits: when a
--- transaction that has written something is on the disk, so is whatever it has seen. NOTIFY holds a lock of the
--- whole database until its transaction is committed, so it never goes with a durable one.
+-- transaction that has written something is on the disk, so is whatever it has seen. NOTIFY
+-- holds a lock of the whole database until its transaction is committed, so it never goes
+-- with a durable one.
 
 CREATE OR REPLACE FUNCTION blank() RETURNS answer LANGUAGE sql IMMUTABLE AS $$
 	SELECT ROW('', '', 0, '', 0, '', '', 0, '', '', '', 0, 0, 0, false, 0, false)::answer

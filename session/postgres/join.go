@@ -129,15 +129,14 @@ func (c *crowds) has(name string) bool {
 func (c *crowds) note(name string, ahead int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case ahead == 0:
+	if ahead == 0 {
 		delete(c.names, name)
-	case c.names == nil, len(c.names) == maxCrowds:
-		c.names = map[string]struct{}{}
-		fallthrough
-	default:
-		c.names[name] = struct{}{}
+		return
 	}
+	if c.names == nil || len(c.names) == maxCrowds {
+		c.names = map[string]struct{}{}
+	}
+	c.names[name] = struct{}{}
 }
 
 // joined returns the view from an entry that was just made. Where who is ahead of it

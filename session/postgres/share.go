@@ -58,7 +58,7 @@ func share(ctx context.Context, like likeness, mayMigrate bool, open func() (*st
 		}
 		return s, nil
 	}
-	if u := join(like); u != nil {
+	if u := existing(like); u != nil {
 		if err := u.prepare(ctx, mayMigrate); err != nil { // as for a new one
 			err = u.failed(ctx, "connect", err)
 			return nil, errors.Join(err, u.Close())
@@ -78,8 +78,8 @@ func share(ctx context.Context, like likeness, mayMigrate bool, open func() (*st
 	return u, nil
 }
 
-// join returns a share of the store that is open, or nil.
-func join(like likeness) *user {
+// existing returns a share of the store that is open, or nil.
+func existing(like likeness) *user {
 	commons.Lock()
 	defer commons.Unlock()
 	c := commons.open[like]
@@ -134,7 +134,7 @@ func (u *user) Grant(ctx context.Context, spec driver.Spec) (driver.Lease, time.
 // nobody else shares it.
 func (u *user) Close() error {
 	u.once.Do(func() {
-		for _, l := range u.leave() {
+		for _, l := range u.abandon() {
 			l.forgetAll()
 		}
 		if u.part() {
@@ -144,8 +144,8 @@ func (u *user) Close() error {
 	return u.err
 }
 
-// leave returns the session's leases. It has no further ones.
-func (u *user) leave() (leases []*lease) {
+// abandon returns the session's leases. It has no further ones.
+func (u *user) abandon() (leases []*lease) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.closed = true

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -278,7 +277,8 @@ func readAll(rows pgx.Rows, read func(pgx.Rows) error) error {
 }
 
 // pipeline sends a request and what goes with it at once. Each is a transaction of its own:
-// the first is committed before the second begins.
+// the first is committed before the second begins. Only the first is prepared, so that a new
+// connection costs no further round trip.
 func pipeline(ctx context.Context, c *pgx.Conn, r request, read func(pgx.Rows) error) (err error) {
 	statement, err := c.Prepare(ctx, r.sql, r.sql) // once a connection
 	if err != nil {
@@ -296,11 +296,7 @@ func pipeline(ctx context.Context, c *pgx.Conn, r request, read func(pgx.Rows) e
 	}()
 	p.SendQueryStatement(statement, first.ParamValues, first.ParamFormats, first.ResultFormats)
 	p.SendPipelineSync()
-	name, prepared := followerOf(c, r.then.sql)
-	if !prepared { // along with it: it costs a new connection no further round trip
-		p.SendPrepare(name, r.then.sql, nil)
-	}
-	p.SendQueryPrepared(name, second.ParamValues, second.ParamFormats, nil)
+	p.SendQueryParams(r.then.sql, second.ParamValues, nil, second.ParamFormats, nil)
 	if err := p.Sync(); err != nil {
 		return err
 	}
@@ -311,7 +307,6 @@ func pipeline(ctx context.Context, c *pgx.Conn, r request, read func(pgx.Rows) e
 		}
 		switch results := results.(type) {
 		case nil:
-			followers(c)[r.then.sql] = name
 			return nil
 		case *pgconn.ResultReader:
 			if err := readAll(pgx.RowsFromResultReader(c.TypeMap(), results), read); err != nil {
@@ -319,26 +314,6 @@ func pipeline(ctx context.Context, c *pgx.Conn, r request, read func(pgx.Rows) e
 			}
 		}
 	}
-}
-
-// followers are the statements that a connection has prepared for what goes with requests, and
-// their names.
-func followers(c *pgx.Conn) map[string]string {
-	const key = "fairlead"
-	data := c.PgConn().CustomData()
-	if data[key] == nil {
-		data[key] = map[string]string{}
-	}
-	return data[key].(map[string]string)
-}
-
-// followerOf returns the name of one, and whether it is prepared.
-func followerOf(c *pgx.Conn, sql string) (name string, prepared bool) {
-	all := followers(c)
-	if name, prepared = all[sql]; !prepared {
-		name = "fairlead_" + strconv.Itoa(len(all))
-	}
-	return name, prepared
 }
 
 // transact makes the request in a transaction that says what it needs, in one round
