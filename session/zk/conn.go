@@ -188,6 +188,7 @@ func (c *conn) settled(event int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.events == event { // or it is lost already
+		c.words.forget()
 		c.watches.fireAll()
 		c.turn(true)
 	}

@@ -53,8 +53,6 @@ func (l *lease) viewOf(ctx context.Context, me driver.Entry, list listing, watch
 	}
 	if len(v.Ahead) == 0 {
 		l.isFirst(v)
-	} else if watching && l.isBack(me.Name) {
-		go l.follow(me, v.Ahead[0], at == 1)
 	}
 	return v, nil
 }
@@ -63,21 +61,27 @@ func (l *lease) viewOf(ctx context.Context, me driver.Entry, list listing, watch
 // shared itself, as their names tell. One with a value may have become so: then who
 // is ahead of it counts as well.
 func (l *lease) nearest(ctx context.Context, me driver.Entry, ps []place, watching bool) (ahead []driver.Entry, err error) {
-	read := l.c.get
-	if watching {
-		read = l.c.getAndWatch
-	}
-	for _, p := range slices.Backward(ps) {
+	following := watching && me.Mode == driver.Exclusive && l.isBack(me.Name)
+	for i, p := range slices.Backward(ps) {
 		if me.Mode == driver.Shared && p.mode == driver.Shared {
 			continue
 		}
-		e, err := l.s.entryBy(ctx, read, me.Name, p)
+		e, err := l.s.entryBy(ctx, func(ctx context.Context, key string) (node, error) {
+			switch {
+			case following:
+				return l.follow(ctx, me, key, i == 0)
+			case watching:
+				return l.c.getAndWatch(ctx, key)
+			}
+			return l.c.get(ctx, key)
+		}, me.Name, p)
 		if errors.Is(err, driver.ErrEntryGone) {
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
+		l.sawAhead(me.Name, e)
 		ahead = append(ahead, e)
 		if me.Mode == driver.Exclusive || e.Value == "" {
 			break

@@ -27,7 +27,8 @@ import (
 //     the order in which things happen, on one connection. On the next, what happened
 //     between is told in any order.
 //
-// It takes three watches, where one that looks at the queue once more has one.
+// It takes three watches, where one that looks at the queue once more has one. They are set
+// with one request.
 
 // A following is what an entry knows of the nearest ahead, and has watched.
 type following struct {
@@ -65,6 +66,14 @@ func (ws *words) watched(key string) {
 		ws.of = map[string]struct{}{}
 	}
 	ws.of[key] = struct{}{}
+}
+
+// forget is for a connection that is new: of these watches the library knows nothing, and does
+// not set them again.
+func (ws *words) forget() {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	clear(ws.of)
 }
 
 // said records that the watch on a word, if that is one, has fired.
@@ -123,37 +132,27 @@ func (c *conn) tend(ev zk.Event) {
 // unwatchAfter is about how long a watch stays that nobody needs.
 const unwatchAfter = 100 * time.Millisecond
 
-// follow sets the watches by which an entry knows that it is its turn, beside the one on
-// the nearest ahead, which is set; only says that nobody else is ahead. Where that leaves
-// before there is a watch for its word, it is too late.
-func (l *lease) follow(me, ahead driver.Entry, only bool) {
-	if !only && ahead.Kind == "" {
-		return // another program's, which leaves no word
-	}
-	f := &following{key: ahead.Key, first: only, event: l.c.event()}
-	n, left, err := l.c.getW(l.c.life, ahead.Key)
-	if err != nil {
-		return
-	}
-	f.left, f.version = left, uint64(n.stat.Version)
+// follow reads the nearest ahead, and sets the watches by which an entry knows that it is its
+// turn; only says that nobody else is ahead. When the answer comes, they are set, and what
+// there was to tell at once has been told.
+func (l *lease) follow(ctx context.Context, me driver.Entry, key string, only bool) (node, error) {
+	f := &following{key: key, first: only, event: l.c.event()}
+	said := ""
 	if !only {
-		l.c.words.watched(ahead.Key)
-		_, f.word, err = l.c.existsW(l.c.life, word(ahead.Key))
-		if left.left() {
-			l.c.unwatchWord(ahead.Key)
-		}
+		said = word(key)
+		l.c.words.watched(key)
 	}
-	if err == nil {
-		_, f.own, err = l.c.childrenW(l.c.life, me.Key)
+	n, ws, err := l.c.getAndWatchAll(ctx, key, said, me.Key)
+	if err != nil {
+		return n, err
 	}
-	if err != nil || left.hasFired() {
-		return
-	}
+	f.version, f.left, f.word, f.own = uint64(n.stat.Version), ws.data, ws.made, ws.children
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if c, ok := l.claims[me.ID]; ok {
 		c.following = f
 	}
+	return n, nil
 }
 
 // followed returns what an entry knows of its only obstacle, or nil. On another connection

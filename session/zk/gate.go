@@ -7,9 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"sync"
 	"time"
+
+	"github.com/go-zookeeper/zk"
 )
 
 // A gate is what the connections of one session pass through, one after the other.
@@ -24,7 +27,7 @@ type gate struct {
 	mu     sync.Mutex
 	closed bool
 	until  time.Time // no connection before
-	conn   net.Conn  // the present one
+	conn   *greeting // the present one
 	id     int64
 	passwd []byte
 	last   error // why the latest attempt failed
@@ -55,12 +58,11 @@ func (g *gate) dial(network, addr string, timeout time.Duration) (net.Conn, erro
 	if g.closed {
 		return nil, errors.Join(errShut, c.Close())
 	}
-	g.conn = c
-	next := &greeting{Conn: c, g: g}
+	g.conn = &greeting{Conn: c, g: g}
 	if g.id != 0 {
-		next.rewatched = make(chan struct{})
+		g.conn.rewatched = make(chan struct{})
 	}
-	return next, nil
+	return g.conn, nil
 }
 
 // shut ends the present connection, and lets no other be made.
@@ -85,6 +87,21 @@ func (g *gate) hangUp() func() {
 	defer g.mu.Unlock()
 	now := g.conn
 	return func() { _ = now.Close() }
+}
+
+// sendAhead has a request go out together with the next one of the library's, ahead of that.
+// The library takes no notice of its answer.
+func (g *gate) sendAhead(request []byte) error {
+	g.mu.Lock()
+	now := g.conn
+	g.mu.Unlock()
+	now.order.Lock()
+	defer now.order.Unlock()
+	if !now.done { // not one that requests can go out on yet
+		return zk.ErrConnectionClosed
+	}
+	now.ahead = append(now.ahead, request...)
+	return nil
 }
 
 // drop ends the present connection. g.mu is held.
@@ -152,6 +169,7 @@ type greeting struct {
 	g     *gate
 	seen  []byte
 	done  bool
+	ahead []byte // what goes out ahead of the next that is written
 	order sync.Mutex
 
 	rewatched chan struct{} // closed when watches were set, or there seem to be none; nil on the first connection
@@ -159,13 +177,27 @@ type greeting struct {
 }
 
 func (c *greeting) Write(p []byte) (int, error) {
-	n, err := c.Conn.Write(p)
+	ahead := c.takeAhead()
+	all := p
+	if len(ahead) > 0 {
+		all = append(ahead, p...)
+	}
+	n, err := c.Conn.Write(all)
+	n = max(0, n-len(ahead))
 	c.order.Lock()
 	defer c.order.Unlock()
 	if c.done && len(p) >= 12 && binary.BigEndian.Uint32(p[8:]) == setWatchesOp {
 		c.receive()
 	}
 	return n, err
+}
+
+func (c *greeting) takeAhead() []byte {
+	c.order.Lock()
+	defer c.order.Unlock()
+	ahead := c.ahead
+	c.ahead = nil
+	return ahead
 }
 
 // receive lets answers through.
@@ -257,12 +289,35 @@ func connectRequest(id int64, passwd []byte, timeout time.Duration) []byte {
 const (
 	closeOp      = -11
 	setWatchesOp = 101
+
+	// watchesNumber is what stands for a request's number there: the library ignores
+	// answers to numbers below 0 that it does not know.
+	watchesNumber = -8
 )
 
 func closeRequest() []byte {
 	op := int32(closeOp)
 	b := binary.BigEndian.AppendUint32(nil, 1) // the request's number
 	return frame(binary.BigEndian.AppendUint32(b, uint32(op)))
+}
+
+// watchesRequest is the one with which the library sets watches again after a
+// reconnection: here it sets several at once, as of now. They are on nodes and their data,
+// on nodes that are not there, and on the children of nodes. One on a node that is gone, or
+// has been made, fires at once.
+func watchesRequest(data, absent, parents []string) []byte {
+	number := int32(watchesNumber)
+	b := binary.BigEndian.AppendUint32(nil, uint32(number))
+	b = binary.BigEndian.AppendUint32(b, setWatchesOp)
+	b = binary.BigEndian.AppendUint64(b, math.MaxInt64) // the transaction after which changes count
+	for _, paths := range [][]string{data, absent, parents} {
+		b = binary.BigEndian.AppendUint32(b, uint32(len(paths)))
+		for _, p := range paths {
+			b = binary.BigEndian.AppendUint32(b, uint32(len(p)))
+			b = append(b, p...)
+		}
+	}
+	return frame(b)
 }
 
 func frame(b []byte) []byte {

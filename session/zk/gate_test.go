@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"testing"
 	"time"
 )
@@ -132,6 +133,48 @@ func TestGateBoundsTheWaitForAGreetingAlone(t *testing.T) {
 	}
 	if err := c.SetReadDeadline(late); err != nil || !conn.deadline.Equal(late) {
 		t.Errorf("after the greeting the deadline is %v, %v, want %v", conn.deadline, err, late)
+	}
+}
+
+// recorded is a connection that keeps what is written, one write each.
+type recorded struct {
+	piecemeal
+	writes []string
+}
+
+func (c *recorded) Write(p []byte) (int, error) {
+	c.writes = append(c.writes, string(p))
+	return len(p), nil
+}
+
+func TestWhatGoesAheadGoesOutWithTheNextRequest(t *testing.T) {
+	conn := &recorded{piecemeal: piecemeal{pieces: [][]byte{frame(greetingOf(4000, 7, passwd))}}}
+	g := newGate(func(context.Context, string, string) (net.Conn, error) { return conn, nil }, 9*time.Second)
+	c, err := g.dial("tcp", "h:1", time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := g.sendAhead([]byte("early")); err == nil {
+		t.Error("a request is taken before the greeting")
+	}
+	send := func(s string) {
+		if n, err := c.Write([]byte(s)); n != len(s) || err != nil {
+			t.Errorf("of %q %d bytes were written, %v", s, n, err)
+		}
+	}
+	send("hello")
+	if _, err := io.ReadAll(c); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []string{"one", "two"} {
+		if err := g.sendAhead([]byte(s)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send("first")
+	send("second")
+	if want := []string{"hello", "onetwofirst", "second"}; !slices.Equal(conn.writes, want) {
+		t.Errorf("%q were written, want %q", conn.writes, want)
 	}
 }
 

@@ -31,8 +31,15 @@ type lease struct {
 	unmarked atomic.Pointer[watch] // on the session's node, when that had no marks
 
 	mu     sync.Mutex
-	claims map[string]*claimed  // by ID
-	left   map[string]time.Time // when it last passed on a queue, by its name; only the latest of them
+	claims map[string]*claimed // by ID
+	left   map[string]*passing // how it last passed on a queue, by its name; only the latest of them
+}
+
+// A passing is when a session was last the first of a queue and left it, and what it has seen
+// there since.
+type passing struct {
+	at       time.Time
+	stranger bool // the nearest ahead was another program's, which leaves no word
 }
 
 // A claimed is a claim that has an entry, or may have.
@@ -64,7 +71,7 @@ func (s *store) Grant(ctx context.Context, spec driver.Spec) (driver.Lease, time
 	id, _, ttl := c.session()
 	l := &lease{
 		s: s, c: c, id: leaseID(id), ttl: ttl, identity: spec.Identity,
-		claims: map[string]*claimed{}, left: map[string]time.Time{},
+		claims: map[string]*claimed{}, left: map[string]*passing{},
 	}
 	l.joins = newBatcher(c, func() any { return &zk.CheckVersionRequest{Path: s.sessionPath(l.id), Version: l.epoch.Load()} })
 	l.leaves = newBatcher(c, nil)
@@ -376,16 +383,30 @@ func (l *lease) hasLeft(e driver.Entry) {
 
 // passOn records that the session has passed a queue on. l.mu is held.
 func (l *lease) passOn(name string) {
+	if p, ok := l.left[name]; ok {
+		p.at = time.Now()
+		return
+	}
 	if len(l.left) == maxLeft {
 		clear(l.left)
 	}
-	l.left[name] = time.Now()
+	l.left[name] = &passing{at: time.Now()}
 }
 
-// isBack tells that the session has just passed the queue on.
+// isBack tells that the session has just passed the queue on, and that the others there are
+// of its kind.
 func (l *lease) isBack(name string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	at, ok := l.left[name]
-	return ok && time.Since(at) < soon
+	p, ok := l.left[name]
+	return ok && time.Since(p.at) < soon && !p.stranger
+}
+
+// sawAhead records who is the nearest ahead in a queue.
+func (l *lease) sawAhead(name string, e driver.Entry) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if p, ok := l.left[name]; ok {
+		p.stranger = e.Kind == ""
+	}
 }
