@@ -81,9 +81,12 @@ func (l *lease) nearest(ctx context.Context, me driver.Entry, ps []place, watchi
 		if err != nil {
 			return nil, err
 		}
-		l.sawAhead(me.Name, e)
 		ahead = append(ahead, e)
-		if me.Mode == driver.Exclusive || e.Value == "" {
+		if me.Mode == driver.Exclusive {
+			l.sawAhead(me.Name, e)
+			break
+		}
+		if e.Value == "" {
 			break
 		}
 	}

@@ -2,6 +2,7 @@ package zk
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -35,7 +36,7 @@ type following struct {
 	key     string // of the nearest ahead
 	version uint64 // of that, when it was watched
 	first   bool   // that is the first of the queue
-	left    *watch // on it
+	left    *watch // on it; nil where none of these is set
 	word    *watch // for its word; nil where it is the first
 	own     *watch // on the entry, on its children: it has none, so this fires when it leaves
 	event   int    // the latest of the connection before they were set
@@ -68,8 +69,8 @@ func (ws *words) watched(key string) {
 	ws.of[key] = struct{}{}
 }
 
-// forget is for a connection that is new: of these watches the library knows nothing, and does
-// not set them again.
+// forget is for a connection that is new: the library does not set these watches again, as it
+// knows nothing of them.
 func (ws *words) forget() {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
@@ -133,26 +134,83 @@ func (c *conn) tend(ev zk.Event) {
 const unwatchAfter = 100 * time.Millisecond
 
 // follow reads the nearest ahead, and sets the watches by which an entry knows that it is its
-// turn; only says that nobody else is ahead. When the answer comes, they are set, and what
-// there was to tell at once has been told.
-func (l *lease) follow(ctx context.Context, me driver.Entry, key string, only bool) (node, error) {
-	f := &following{key: key, first: only, event: l.c.event()}
-	said := ""
-	if !only {
-		said = word(key)
-		l.c.words.watched(key)
-	}
-	n, ws, err := l.c.getAndWatchAll(ctx, key, said, me.Key)
-	if err != nil {
+// turn; first says that nobody else is ahead.
+func (l *lease) follow(ctx context.Context, me driver.Entry, key string, first bool) (node, error) {
+	f := &following{key: key, first: first, event: l.c.event()}
+	n, err := l.c.getFollowed(ctx, f, me.Key)
+	if err != nil || f.left == nil {
 		return n, err
 	}
-	f.version, f.left, f.word, f.own = uint64(n.stat.Version), ws.data, ws.made, ws.children
+	f.version = uint64(n.stat.Version)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if c, ok := l.claims[me.ID]; ok {
 		c.following = f
 	}
 	return n, nil
+}
+
+// getFollowed is get for what a following is of, and sets its watches, if it still is the
+// connection for that. They go to the server as one request, some time before that to read: so
+// they are set, and what there was to tell at once has been told, when there is an answer. That
+// to their request nobody waits for; if it is a refusal, the connection ends.
+func (c *conn) getFollowed(ctx context.Context, f *following, own string) (node, error) {
+	left, leave, said := target{f.key, false}, target{own, true}, target{word(f.key), false}
+	on, absent := []target{left, leave}, []string(nil)
+	if !f.first {
+		on, absent = append(on, said), []string{said.path}
+	}
+	ws := map[target]*watch{}
+	for _, t := range on {
+		ws[t], _ = c.watches.on(t)
+	}
+	type answer struct {
+		node
+		set bool
+	}
+	a, err := call(ctx, c, func() (a answer, err error) {
+		set := c.sendAhead(f, watchesRequest([]string{left.path}, absent, []string{leave.path}))
+		data, stat, err := c.Get(left.path)
+		if err != nil {
+			return answer{}, err
+		}
+		n := node{data, stat}
+		for t, w := range ws {
+			switch {
+			case !set:
+			case t == left:
+				c.watches.arm(t, w, n)
+			default:
+				c.watches.arm(t, w, node{})
+			}
+		}
+		return answer{n, set}, nil
+	})
+	switch {
+	case a.set:
+		f.left, f.own, f.word = ws[left], ws[leave], ws[said]
+	default: // for whoever shares them
+		for t := range ws {
+			c.watches.fire(t, doubt)
+		}
+	}
+	if errors.Is(err, zk.ErrNoNode) {
+		c.unwatchWord(left.path)
+	}
+	return a.node, err
+}
+
+// sendAhead asks for the watches of a following, unless the connection is another one now.
+func (c *conn) sendAhead(f *following, request []byte) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.connected || c.events != f.event || !c.gate.sendAhead(request) {
+		return false
+	}
+	if !f.first {
+		c.words.watched(f.key)
+	}
+	return true
 }
 
 // followed returns what an entry knows of its only obstacle, or nil. On another connection

@@ -11,15 +11,14 @@ import (
 	"net"
 	"sync"
 	"time"
-
-	"github.com/go-zookeeper/zk"
 )
 
 // A gate is what the connections of one session pass through, one after the other.
 // It reads from the server's first answer what the client library keeps to itself:
 // the timeout as granted, and what proves that the session is ours. It bounds the
 // wait for that answer, which the library lets take ten times as long; and once
-// it is shut there is no further connection, and so no other session.
+// it is shut there is no further connection, and so no other session. One request goes
+// out here that the library does not have.
 type gate struct {
 	dialer  Dialer
 	timeout time.Duration // as asked for, then as granted
@@ -31,6 +30,8 @@ type gate struct {
 	id     int64
 	passwd []byte
 	last   error // why the latest attempt failed
+
+	unwatched bool // a server has refused what was sent ahead
 
 	refused chan struct{} // closed when one has failed for good
 }
@@ -89,19 +90,27 @@ func (g *gate) hangUp() func() {
 	return func() { _ = now.Close() }
 }
 
-// sendAhead has a request go out together with the next one of the library's, ahead of that.
-// The library takes no notice of its answer.
-func (g *gate) sendAhead(request []byte) error {
+// sendAhead has a request for watches go out together with the next request of the library's, ahead
+// of that, and reports whether it will. The library ignores its answer; if that is an error, the
+// connection ends, and there are no such requests any more.
+func (g *gate) sendAhead(request []byte) bool {
 	g.mu.Lock()
-	now := g.conn
+	now, refused := g.conn, g.unwatched
 	g.mu.Unlock()
 	now.order.Lock()
 	defer now.order.Unlock()
-	if !now.done { // not one that requests can go out on yet
-		return zk.ErrConnectionClosed
+	if !now.done || refused {
+		return false
 	}
 	now.ahead = append(now.ahead, request...)
-	return nil
+	return true
+}
+
+// unwatch records that a server has refused to set watches.
+func (g *gate) unwatch() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.unwatched = true
 }
 
 // drop ends the present connection. g.mu is held.
@@ -158,7 +167,8 @@ func (g *gate) greet(frame []byte) {
 	g.id, g.passwd, g.timeout = r.session, r.passwd, r.timeout
 }
 
-// A greeting is a connection of which the first answer is read.
+// A greeting is a connection of which the first answer is read, and of the others what they
+// answer and whether it is an error.
 //
 // The library reads, for the watches that it sets again, what it writes with each
 // answer, and has no lock for it. So here what was sent comes before what is received,
@@ -170,6 +180,8 @@ type greeting struct {
 	seen  []byte
 	done  bool
 	ahead []byte // what goes out ahead of the next that is written
+	head  []byte // of the answer that is being read, with its size
+	rest  int    // of that, what comes behind the head
 	order sync.Mutex
 
 	rewatched chan struct{} // closed when watches were set, or there seem to be none; nil on the first connection
@@ -229,6 +241,7 @@ func (c *greeting) Read(p []byte) (int, error) {
 	c.order.Lock()
 	defer c.order.Unlock()
 	if c.done {
+		c.readAlong(p[:n])
 		return n, err
 	}
 	if err != nil {
@@ -237,10 +250,48 @@ func (c *greeting) Read(p []byte) (int, error) {
 	c.seen = append(c.seen, p[:n]...)
 	if size := frameSize(c.seen); size >= 0 && len(c.seen) >= 4+size {
 		c.g.greet(c.seen[4 : 4+size])
+		c.readAlong(c.seen[4+size:])
 		c.done, c.seen = true, nil
 		time.AfterFunc(settleTime, c.receive)
 	}
 	return n, err
+}
+
+// readAlong looks for an answer to what was sent ahead. If that is an error, the connection
+// ends: whoever counts on those watches looks again then.
+func (c *greeting) readAlong(b []byte) {
+	for len(b) > 0 {
+		if n := min(c.rest, len(b)); n > 0 {
+			c.rest, b = c.rest-n, b[n:]
+			continue
+		}
+		n := min(c.wanted()-len(c.head), len(b))
+		c.head, b = append(c.head, b[:n]...), b[n:]
+		if len(c.head) < c.wanted() {
+			continue
+		}
+		if number, code := answerOf(c.head[4:]); number == watchesNumber && code != 0 {
+			c.g.unwatch()
+			_ = c.Conn.Close()
+		}
+		c.head, c.rest = c.head[:0], frameSize(c.head)-(len(c.head)-4)
+	}
+}
+
+// wanted is how long the head of the answer that is being read gets, with its size.
+func (c *greeting) wanted() int {
+	if len(c.head) < 4 {
+		return 4
+	}
+	return 4 + max(0, min(frameSize(c.head), answerHead))
+}
+
+// answerOf reads the number of the request that an answer is for, and its error code.
+func answerOf(head []byte) (number, code int32) {
+	if len(head) < answerHead {
+		return 0, 0
+	}
+	return int32(binary.BigEndian.Uint32(head)), int32(binary.BigEndian.Uint32(head[12:]))
 }
 
 // frameSize returns the size of the frame that b begins with, -1 if it is not told
@@ -289,6 +340,10 @@ func connectRequest(id int64, passwd []byte, timeout time.Duration) []byte {
 const (
 	closeOp      = -11
 	setWatchesOp = 101
+
+	// answerHead is the size of what answers begin with: the request's number, that of the
+	// latest transaction, and an error code.
+	answerHead = 16
 
 	// watchesNumber is what stands for a request's number there: the library ignores
 	// answers to numbers below 0 that it does not know.
@@ -357,10 +412,11 @@ func closeSession(ctx context.Context, dial Dialer, addr string, id int64, passw
 // checkClosed reads the answer to the request to close: its number, that of the
 // transaction, and an error code.
 func checkClosed(answer []byte) error {
-	if len(answer) < 16 || int32(binary.BigEndian.Uint32(answer)) != 1 {
+	number, code := answerOf(answer)
+	if number != 1 {
 		return errors.New("the server has not answered the request to close the session")
 	}
-	if code := int32(binary.BigEndian.Uint32(answer[12:])); code != 0 {
+	if code != 0 {
 		return fmt.Errorf("the server did not close the session: error %d", code)
 	}
 	return nil

@@ -136,45 +136,107 @@ func TestGateBoundsTheWaitForAGreetingAlone(t *testing.T) {
 	}
 }
 
-// recorded is a connection that keeps what is written, one write each.
+// recorded is a connection that keeps what is written, one write each, until so many bytes
+// have been.
 type recorded struct {
 	piecemeal
+	room   int
 	writes []string
+	closed bool
 }
 
 func (c *recorded) Write(p []byte) (int, error) {
-	c.writes = append(c.writes, string(p))
-	return len(p), nil
+	n := min(len(p), c.room)
+	c.room -= n
+	c.writes = append(c.writes, string(p[:n]))
+	if n < len(p) {
+		return n, io.ErrShortWrite
+	}
+	return n, nil
 }
 
-func TestWhatGoesAheadGoesOutWithTheNextRequest(t *testing.T) {
-	conn := &recorded{piecemeal: piecemeal{pieces: [][]byte{frame(greetingOf(4000, 7, passwd))}}}
+func (c *recorded) Close() error {
+	c.closed = true
+	return nil
+}
+
+// greeted is a gate with a connection on which the greeting was read, and then what else
+// comes, and that connection.
+func greeted(t *testing.T, more ...[]byte) (*gate, net.Conn, *recorded) {
+	t.Helper()
+	conn := &recorded{piecemeal: piecemeal{pieces: append([][]byte{frame(greetingOf(4000, 7, passwd))}, more...)}, room: 1000}
 	g := newGate(func(context.Context, string, string) (net.Conn, error) { return conn, nil }, 9*time.Second)
 	c, err := g.dial("tcp", "h:1", time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := g.sendAhead([]byte("early")); err == nil {
+	if g.sendAhead([]byte("early")) {
 		t.Error("a request is taken before the greeting")
 	}
-	send := func(s string) {
-		if n, err := c.Write([]byte(s)); n != len(s) || err != nil {
-			t.Errorf("of %q %d bytes were written, %v", s, n, err)
-		}
-	}
-	send("hello")
 	if _, err := io.ReadAll(c); err != nil {
 		t.Fatal(err)
 	}
-	for _, s := range []string{"one", "two"} {
-		if err := g.sendAhead([]byte(s)); err != nil {
-			t.Fatal(err)
+	return g, c, conn
+}
+
+func TestWhatGoesAheadGoesOutWithTheNextRequest(t *testing.T) {
+	g, c, conn := greeted(t)
+	send := func(s string, want int) {
+		if n, err := c.Write([]byte(s)); n != want || (err == nil) != (want == len(s)) {
+			t.Errorf("of %q %d bytes were written, %v, want %d", s, n, err, want)
 		}
 	}
-	send("first")
-	send("second")
-	if want := []string{"hello", "onetwofirst", "second"}; !slices.Equal(conn.writes, want) {
+	ahead := func(requests ...string) {
+		for _, r := range requests {
+			if !g.sendAhead([]byte(r)) {
+				t.Fatal("a request is not taken")
+			}
+		}
+	}
+	send("hello", 5)
+	ahead("one", "two")
+	send("first", 5)
+	send("second", 6)
+	ahead("three")
+	conn.room = 7
+	send("third", 2)
+	ahead("four")
+	conn.room = 3
+	send("fourth", 0)
+	if want := []string{"hello", "onetwofirst", "second", "threeth", "fou"}; !slices.Equal(conn.writes, want) {
 		t.Errorf("%q were written, want %q", conn.writes, want)
+	}
+	ahead("five")
+	next, err := g.dial("tcp", "h:2", time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.room, conn.writes = 100, nil
+	if _, err := next.Write([]byte("hello")); err != nil || !slices.Equal(conn.writes, []string{"hello"}) {
+		t.Errorf("on the next connection %q were written, %v", conn.writes, err)
+	}
+}
+
+// Nobody else looks whether the server has done what was sent ahead.
+func TestRefusalOfWhatWentAheadEndsTheConnection(t *testing.T) {
+	const notification, throttled = -1, -127
+	answers := func(code int32) (stream []byte) {
+		stream = append(closed(1, throttled), frame(make([]byte, 100))...)
+		stream = append(append(stream, closed(notification, throttled)...), frame(nil)...)
+		stream = append(append(stream, frame([]byte("short"))...), closed(watchesNumber, code)...)
+		return append(stream, closed(2, 0)...)
+	}
+	for cut := range answers(0) {
+		for _, code := range []int32{0, throttled} {
+			stream := answers(code)
+			g, _, conn := greeted(t, bytes.Clone(stream[:cut]), bytes.Clone(stream[cut:]))
+			if conn.closed != (code != 0) {
+				t.Fatalf("after the error %d, cut at %d, the connection is closed: %v", code, cut, conn.closed)
+			}
+			if g.sendAhead([]byte("again")) != (code == 0) {
+				t.Fatalf("after the error %d, cut at %d, requests are taken: %v", code, cut, code != 0)
+			}
+		}
 	}
 }
 

@@ -393,8 +393,8 @@ func (l *lease) passOn(name string) {
 	l.left[name] = &passing{at: time.Now()}
 }
 
-// isBack tells that the session has just passed the queue on, and that the others there are
-// of its kind.
+// isBack tells that the session has just passed the queue on, and that whom it was behind the
+// last time was one of ours.
 func (l *lease) isBack(name string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -402,7 +402,7 @@ func (l *lease) isBack(name string) bool {
 	return ok && time.Since(p.at) < soon && !p.stranger
 }
 
-// sawAhead records who is the nearest ahead in a queue.
+// sawAhead records behind whom an exclusive entry is.
 func (l *lease) sawAhead(name string, e driver.Entry) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

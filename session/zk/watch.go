@@ -180,53 +180,6 @@ func (c *conn) getAndWatch(ctx context.Context, path string) (node, error) {
 	return n, err
 }
 
-// A threefold is the watches that one request sets.
-type threefold struct {
-	data     *watch // on the node
-	made     *watch // on another, which is not there; nil where none was asked for
-	children *watch // on a third
-}
-
-// getAndWatchAll is get, and sets watches on that node, on absent, a node that is not there,
-// unless it is "", and on the children of parent. They go to the server as one request, right
-// ahead of that to read.
-func (c *conn) getAndWatchAll(ctx context.Context, path, absent, parent string) (node, threefold, error) {
-	on := []target{{path, false}, {parent, true}}
-	request := watchesRequest([]string{path}, nil, []string{parent})
-	if absent != "" {
-		on = append(on, target{absent, false})
-		request = watchesRequest([]string{path}, []string{absent}, []string{parent})
-	}
-	ws := make([]*watch, 3)
-	for i, t := range on {
-		ws[i], _ = c.watches.on(t)
-	}
-	n, err := call(ctx, c, func() (node, error) {
-		if err := c.gate.sendAhead(request); err != nil {
-			return node{}, err
-		}
-		data, stat, err := c.Get(path)
-		if err != nil {
-			return node{}, err
-		}
-		n := node{data, stat}
-		c.watches.arm(on[0], ws[0], n)
-		for i, t := range on[1:] {
-			c.watches.arm(t, ws[i+1], node{})
-		}
-		return n, nil
-	})
-	if err != nil {
-		for _, t := range on {
-			c.watches.fire(t, doubt)
-		}
-	}
-	if errors.Is(err, zk.ErrNoNode) {
-		c.unwatchWord(path)
-	}
-	return n, threefold{data: ws[0], children: ws[1], made: ws[2]}, err
-}
-
 // existsW looks for a node and watches for its creation or end. A node without
 // stat is not there.
 func (c *conn) existsW(ctx context.Context, path string) (node, *watch, error) {
