@@ -175,21 +175,17 @@ func (c *conn) getFollowed(ctx context.Context, f *following, own string) (node,
 			return answer{}, err
 		}
 		n := node{data, stat}
-		for t, w := range ws {
-			switch {
-			case !set:
-			case t == left:
-				c.watches.arm(t, w, n)
-			default:
-				c.watches.arm(t, w, node{})
+		if set {
+			c.watches.arm(left, ws[left], n)
+			for _, t := range on[1:] {
+				c.watches.arm(t, ws[t], node{})
 			}
 		}
 		return answer{n, set}, nil
 	})
-	switch {
-	case a.set:
+	if a.set {
 		f.left, f.own, f.word = ws[left], ws[leave], ws[said]
-	default: // for whoever shares them
+	} else { // whoever shares them looks
 		for t := range ws {
 			c.watches.fire(t, doubt)
 		}

@@ -135,25 +135,38 @@ func (c *zookeeper) Restart(ctx context.Context, i int) error {
 }
 
 // restart starts a server. One whose disk was full may have torn its log, or left a gap in
-// it, and end when it reads that. It is then started as an operator would: without its data,
+// it, and end when it reads that; or the leader has a gap in its own, and sends it what does not
+// follow on what it has. It is then started as an operator would: without its data,
 // while the others lead and follow, from whom it takes everything. When they do not, it
 // stays dead until Recovered comes back to it. c.mu is held.
 func (c *zookeeper) restart(ctx context.Context, i int) error {
 	s := c.Servers()[i]
 	err := s.Restart(ctx)
-	if err == nil || s.Pid() != 0 || !c.filled[i] {
+	stuck := s.Pid() != 0 && strings.Contains(s.Log(), gapInLog)
+	if err == nil || !stuck && (s.Pid() != 0 || !c.filled[i]) {
 		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), strayTime) // which may be over
+	defer cancel()
+	if stuck {
+		if err := s.Kill(); err != nil {
+			return err
+		}
 	}
 	if followers, err := c.Followers(ctx); err != nil || len(followers) != zookeeperServers-2 {
 		return nil
 	}
-	c.notes = append(c.notes, c.Members()[i]+" could not read its log after its disk was full, and was started again without")
+	c.notes = append(c.notes, c.Members()[i]+" could not go on with its log, and was started again without")
 	if err := s.Wipe(); err != nil {
 		return err
 	}
 	c.filled[i] = false
 	return s.Restart(ctx)
 }
+
+// gapInLog is what a server says, again and again, to which the leader sends less than it
+// misses.
+const gapInLog = "DIFF sync got proposal"
 
 func (c *zookeeper) FillDisk(ctx context.Context, i int) error {
 	c.mu.Lock()

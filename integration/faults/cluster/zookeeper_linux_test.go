@@ -75,7 +75,7 @@ func TestServerThatCannotReadItsLogIsStartedWithout(t *testing.T) {
 		if err := errors.Join(c.Restart(bounded(t), i), c.Recovered(bounded(t))); err != nil {
 			t.Fatal(err)
 		}
-		if notes := c.Notes(); !slices.ContainsFunc(notes, func(n string) bool { return strings.HasPrefix(n, c.Members()[i]+" could not read its log") }) {
+		if notes := c.Notes(); !slices.ContainsFunc(notes, func(n string) bool { return strings.HasPrefix(n, c.Members()[i]+" could not go on with its log") }) {
 			t.Errorf("the notes are %q", notes)
 		}
 	}
