@@ -18,7 +18,7 @@ import (
 // the timeout as granted, and what proves that the session is ours. It bounds the
 // wait for that answer, which the library lets take ten times as long; and once
 // it is shut there is no further connection, and so no other session. One request goes
-// out here that the library does not have.
+// out here that the library makes only by itself.
 type gate struct {
 	dialer  Dialer
 	timeout time.Duration // as asked for, then as granted
@@ -238,28 +238,35 @@ func (c *greeting) Read(p []byte) (int, error) {
 	if c.done && c.rewatched != nil {
 		<-c.rewatched
 	}
-	c.order.Lock()
-	defer c.order.Unlock()
-	if c.done {
-		c.readAlong(p[:n])
-		return n, err
-	}
-	if err != nil {
-		c.g.failed(err)
-	}
-	c.seen = append(c.seen, p[:n]...)
-	if size := frameSize(c.seen); size >= 0 && len(c.seen) >= 4+size {
-		c.g.greet(c.seen[4 : 4+size])
-		c.readAlong(c.seen[4+size:])
-		c.done, c.seen = true, nil
-		time.AfterFunc(settleTime, c.receive)
+	if c.take(p[:n], err) {
+		_ = c.Conn.Close()
 	}
 	return n, err
 }
 
-// readAlong looks for an answer to what was sent ahead. If that is an error, the connection
-// ends: whoever counts on those watches looks again then.
-func (c *greeting) readAlong(b []byte) {
+// take takes what was read, and tells whether the connection has to end.
+func (c *greeting) take(b []byte, err error) (end bool) {
+	c.order.Lock()
+	defer c.order.Unlock()
+	if c.done {
+		return c.readAlong(b)
+	}
+	if err != nil {
+		c.g.failed(err)
+	}
+	c.seen = append(c.seen, b...)
+	if size := frameSize(c.seen); size >= 0 && len(c.seen) >= 4+size {
+		c.g.greet(c.seen[4 : 4+size])
+		end = c.readAlong(c.seen[4+size:])
+		c.done, c.seen = true, nil
+		time.AfterFunc(settleTime, c.receive)
+	}
+	return end
+}
+
+// readAlong looks for answers to what was sent ahead. If one is an error, the connection has
+// to end: whoever counts on those watches looks again then.
+func (c *greeting) readAlong(b []byte) (refused bool) {
 	for len(b) > 0 {
 		if n := min(c.rest, len(b)); n > 0 {
 			c.rest, b = c.rest-n, b[n:]
@@ -272,10 +279,11 @@ func (c *greeting) readAlong(b []byte) {
 		}
 		if number, code := answerOf(c.head[4:]); number == watchesNumber && code != 0 {
 			c.g.unwatch()
-			_ = c.Conn.Close()
+			refused = true
 		}
 		c.head, c.rest = c.head[:0], frameSize(c.head)-(len(c.head)-4)
 	}
+	return refused
 }
 
 // wanted is how long the head of the answer that is being read gets, with its size.

@@ -30,6 +30,19 @@ func (p *party) back(name string) driver.View {
 	return driver.View{}
 }
 
+// mustBeGone waits for the end of a Wait whose entry was removed.
+func mustBeGone(t *testing.T, end <-chan waited) {
+	t.Helper()
+	select {
+	case w := <-end:
+		if !errors.Is(w.err, driver.ErrEntryGone) {
+			t.Fatalf("Wait of an entry that was removed returned %+v, %v, want ErrEntryGone", w.view, w.err)
+		}
+	case <-time.After(patience):
+		t.Fatal("still waiting")
+	}
+}
+
 func TestWhoIsNextAndWatchedHasItsTurnWhenTheOtherLeaves(t *testing.T) {
 	t.Parallel()
 	a, b := enter(t, nil), enter(t, nil)
@@ -59,14 +72,7 @@ func TestWhoIsNextAndWasRemovedHasNoTurn(t *testing.T) {
 			t.Fatal(err)
 		}
 		a.leave(first.Me)
-		select {
-		case w := <-end:
-			if !errors.Is(w.err, driver.ErrEntryGone) {
-				t.Fatalf("Wait of an entry that was removed returned %+v, %v, want ErrEntryGone", w.view, w.err)
-			}
-		case <-time.After(patience):
-			t.Fatal("still waiting")
-		}
+		mustBeGone(t, end)
 		b.leave(me.Me)
 	}
 }
@@ -113,14 +119,7 @@ func TestWhoIsNextAndWasRemovedBeforeItWatchesHasNoTurn(t *testing.T) {
 	}
 	end := b.wait(me)
 	a.leave(first.Me)
-	select {
-	case w := <-end:
-		if !errors.Is(w.err, driver.ErrEntryGone) {
-			t.Fatalf("Wait of an entry that was removed returned %+v, %v, want ErrEntryGone", w.view, w.err)
-		}
-	case <-time.After(patience):
-		t.Fatal("still waiting")
-	}
+	mustBeGone(t, end)
 }
 
 // A line is a queue of three: one who holds, one who is next and one who follows, who is
@@ -425,14 +424,7 @@ func TestWhoFollowsTheFirstAndWasRemovedHasNoTurn(t *testing.T) {
 func (l *line) gone() {
 	t := l.c.t
 	t.Helper()
-	select {
-	case w := <-l.end:
-		if !errors.Is(w.err, driver.ErrEntryGone) {
-			t.Fatalf("Wait of an entry that was removed returned %+v, %v, want ErrEntryGone", w.view, w.err)
-		}
-	case <-time.After(patience):
-		t.Fatal("still waiting")
-	}
+	mustBeGone(t, l.end)
 	l.c.leave(l.me.Me)
 }
 
@@ -505,14 +497,7 @@ func TestWhoIsNextAndWasRemovedDuringAnOutageHasNoTurn(t *testing.T) {
 		}
 		link.Cut()
 		link.Heal()
-		select {
-		case w := <-end:
-			if !errors.Is(w.err, driver.ErrEntryGone) {
-				t.Fatalf("Wait of an entry that was removed returned %+v, %v, want ErrEntryGone", w.view, w.err)
-			}
-		case <-time.After(patience):
-			t.Fatal("still waiting")
-		}
+		mustBeGone(t, end)
 		a.leave(first.Me)
 		b.leave(me.Me)
 	}
