@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"slices"
 	"sync"
@@ -277,16 +276,17 @@ func readAll(rows pgx.Rows, read func(pgx.Rows) error) error {
 }
 
 // pipeline sends a request and what goes with it at once. Each is a transaction of its own:
-// the first is committed before the second begins. Only the first is prepared, so that a new
-// connection costs no further round trip.
+// the first is committed before the second begins.
 func pipeline(ctx context.Context, c *pgx.Conn, r request, read func(pgx.Rows) error) (err error) {
-	statement, err := c.Prepare(ctx, r.sql, r.sql) // once a connection
-	if err != nil {
-		return err
-	}
-	var first, second pgx.ExtendedQueryBuilder
-	if err := errors.Join(first.Build(c.TypeMap(), statement, r.args), second.Build(c.TypeMap(), nil, r.then.args)); err != nil {
-		return err
+	statements := [2]*pgconn.StatementDescription{}
+	queries := [2]pgx.ExtendedQueryBuilder{}
+	for i, one := range []*request{&r, r.then} {
+		if statements[i], err = c.Prepare(ctx, one.sql, one.sql); err != nil { // once a connection
+			return err
+		}
+		if err := queries[i].Build(c.TypeMap(), statements[i], one.args); err != nil {
+			return err
+		}
 	}
 	p := c.PgConn().StartPipeline(ctx)
 	defer func() {
@@ -294,10 +294,11 @@ func pipeline(ctx context.Context, c *pgx.Conn, r request, read func(pgx.Rows) e
 			err = closeErr
 		}
 	}()
-	p.SendQueryStatement(statement, first.ParamValues, first.ParamFormats, first.ResultFormats)
-	p.SendPipelineSync()
-	p.SendQueryParams(r.then.sql, second.ParamValues, nil, second.ParamFormats, nil)
-	if err := p.Sync(); err != nil {
+	for i, q := range queries {
+		p.SendQueryStatement(statements[i], q.ParamValues, q.ParamFormats, q.ResultFormats)
+		p.SendPipelineSync()
+	}
+	if err := p.Flush(); err != nil {
 		return err
 	}
 	for {
