@@ -70,8 +70,9 @@ func (b *barrier) pass(ctx context.Context, txn *pb.TxnRequest) (lost bool, err 
 	return lost, nil
 }
 
-// stop stops the requests that match from now on. The function that it returns
-// lets them go on, and all others.
+// stop stops the requests that match from now on, and no others any more. The function
+// that it returns lets go on those that were stopped and, unless there was another stop
+// since, all others.
 func (b *barrier) stop(t *testing.T, match func(*pb.TxnRequest) bool) (resume func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -80,7 +81,9 @@ func (b *barrier) stop(t *testing.T, match func(*pb.TxnRequest) bool) (resume fu
 	resume = sync.OnceFunc(func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		b.stops = nil
+		if b.open == open { // and not stopped anew meanwhile
+			b.stops = nil
+		}
 		close(open)
 	})
 	t.Cleanup(resume)
@@ -519,8 +522,8 @@ func TestBatchFromBeforeAResolveNeverAppliesToWhatWasResolved(t *testing.T) {
 		}
 		return nil
 	})
+	release := b.stop(t, isBatch)
 	resume()
-	resume = b.stop(t, isBatch)
 	b.await(t, 2)
 
 	cancel()
@@ -530,7 +533,7 @@ func TestBatchFromBeforeAResolveNeverAppliesToWhatWasResolved(t *testing.T) {
 	if _, err := p.Resolve(t.Context(), late); !errors.Is(err, driver.ErrEntryGone) {
 		t.Errorf("Resolve returned %v, want ErrEntryGone", err)
 	}
-	resume()
+	release()
 	work.Wait()
 	if err := errors.Join(errs...); err != nil {
 		t.Error(err)
@@ -612,8 +615,8 @@ func TestLeaveOfABatchThatIsLateKeepsNewEntries(t *testing.T) {
 		}
 		return nil
 	})
+	release := b.stop(t, isBatch)
 	resume()
-	resume = b.stop(t, isBatch)
 	b.await(t, n+2)
 	cancel()
 	work.Wait()
@@ -628,7 +631,7 @@ func TestLeaveOfABatchThatIsLateKeepsNewEntries(t *testing.T) {
 			want[name] = append(want[name], p.join(name).Me.Token)
 		}
 	}
-	resume()
+	release()
 	p.leave(p.join("after").Me) // waits for the batch
 	for name, tokens := range want {
 		if got := p.queue(name); fmt.Sprint(got) != fmt.Sprint(tokens) {
@@ -666,11 +669,11 @@ func TestBatchOfLeavesThatWasAskedAgainKeepsNewEntries(t *testing.T) {
 				}
 				return nil
 			})
-			resume()
 			resumeFirst := b.stop(t, func(txn *pb.TxnRequest) bool { return isBatch(txn) && !hasGuards(txn) })
 			if late == "second" {
 				b.lose(hasGuards)
 			}
+			resume()
 			b.await(t, n+3) // the batch, and once more
 			if late == "second" {
 				resumeFirst()
