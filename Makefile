@@ -56,21 +56,21 @@ unit: ## the tests of the main module, without the race detector: quick
 	go test -p 2 -parallel 4 -timeout 5m ./...
 
 # Most tests wait for leases to run out and use no CPU meanwhile, so more of
-# them run at a time than there are CPUs.
+# them, and of packages, run at a time than there are CPUs.
 .PHONY: race
 race: ## the tests of the main module, with the race detector
-	go test -race -count=1 -p 2 -parallel 4 -timeout 10m ./...
+	go test -race -count=1 -p 3 -parallel 4 -timeout 10m ./...
 
 # The torture of real stores and the simulation are parts of their own, see below.
 #
-# One store at a time: each has servers and clusters, which would take the CPU from one
-# another and from the leases that they keep alive. What is no store's is lighter.
-STORES := etcd zk postgres redis
+# Two stores at a time, but for PostgreSQL, whose tests are busy all the while: they would
+# take the CPU from the servers of another, and from the leases that they keep alive.
 INTEGRATION := cd integration && go test -race -count=1 -parallel 4 -timeout 15m
 .PHONY: integration
 integration: ## the tests of integration/: real clusters, faults, other libraries
-	$(INTEGRATION) -p 1 $(STORES:%=./%)
-	$(INTEGRATION) -p 2 $$(go list ./... | grep -vE '/($(subst $(eval ) ,|,$(STORES))|faults|sim|ui)$$')
+	$(INTEGRATION) -p 2 ./etcd ./zk ./redis
+	$(INTEGRATION) ./postgres
+	$(INTEGRATION) -p 2 $$(go list ./... | grep -vE '/(etcd|zk|redis|postgres|faults|sim|ui)$$')
 
 .PHONY: browser
 browser: ## the dashboard in a headless Chromium

@@ -194,6 +194,7 @@ func TestOpenTellsAtOnceWhatIsWrong(t *testing.T) {
 }
 
 func TestAbsentServerIsNamedWithinTheDeadline(t *testing.T) {
+	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0") // a port that nobody listens on, once it is closed
 	if err != nil {
 		t.Fatal(err)

@@ -156,6 +156,15 @@ func (b *barrier) sizes() (sizes []int) {
 
 func anything(*pb.TxnRequest) bool { return true }
 
+// onlyOne matches the next request.
+func onlyOne() func(*pb.TxnRequest) bool {
+	var over bool // guarded by the barrier's mutex
+	return func(*pb.TxnRequest) bool {
+		defer func() { over = true }()
+		return !over
+	}
+}
+
 // touched is the key that a member of a batch makes or deletes.
 func touched(op *pb.RequestOp) string {
 	ops := []*pb.RequestOp{op}
@@ -899,6 +908,7 @@ func TestCrowdIsLetInABitAtATime(t *testing.T) {
 
 // Where answers take long, it becomes a smaller number.
 func TestCrowdIsLetInMoreSlowlyByAServerThatIsSlow(t *testing.T) {
+	t.Parallel()
 	var g gauge
 	p := enter(t, nil, g.option())
 	etcd.SetPatience(p.Lease, time.Hour)

@@ -105,6 +105,7 @@ func TestExaminationByAUserWithTheLeastRights(t *testing.T) {
 }
 
 func TestExaminationNamesAMemberThatDoesNotAnswer(t *testing.T) {
+	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -167,7 +167,7 @@ func TestJoinThatIsWithdrawnTriesNoMore(t *testing.T) {
 				t.Fatalf("Resolve returned %v, want ErrEntryGone", err)
 			}
 			n = b.count()
-			resumeWithdrawal := b.stop(t, anything)
+			resumeWithdrawal := b.stop(t, onlyOne())
 			go func() { withdrawn <- p.Withdraw(t.Context(), c) }()
 			b.await(t, n+1)
 			expect := func(ended <-chan error, fails bool) {

@@ -49,6 +49,7 @@ func (p *party) settle(name string) driver.View {
 // A store that answers later than an answer is overdue at first gets all done, and
 // is soon asked only once for each thing.
 func TestASlowStoreIsNotAskedTwice(t *testing.T) {
+	t.Parallel()
 	const rounds = 3
 	link, requests := &drivertest.Link{}, new(atomic.Int64)
 	p := enter(t, link, countingRequests(requests))
