@@ -56,10 +56,10 @@ unit: ## the tests of the main module, without the race detector: quick
 	go test -p 2 -parallel 4 -timeout 5m ./...
 
 # Most tests wait for leases to run out and use no CPU meanwhile, so more of
-# them, and of packages, run at a time than there are CPUs.
+# them run at a time than there are CPUs.
 .PHONY: race
 race: ## the tests of the main module, with the race detector
-	go test -race -count=1 -p 3 -parallel 4 -timeout 10m ./...
+	go test -race -count=1 -p 2 -parallel 4 -timeout 10m ./...
 
 # The torture of real stores and the simulation are parts of their own, see below.
 #
