@@ -111,7 +111,24 @@ func (t *task) run(g *session.Grant, d *desk) (child.Outcome, error) {
 		KillAfter: t.killAfter, Signals: signals,
 	}
 	outcome, err := c.Run(g)
+	if err == nil && outcome.Lost {
+		t.awaitVerdict(g)
+	}
 	return outcome, startFailure(err)
+}
+
+// awaitVerdict waits until it is known whether the grant that the command was ended for is
+// lost: that is so at its deadline, unless the lease is renewed after all, which moves that.
+// Were the grant of a command that ends when it is asked to be released at once, while the
+// store does not answer, no metric and no trace would ever tell of a loss.
+func (t *task) awaitVerdict(g *session.Grant) {
+	for time.Until(g.Deadline()) <= t.killAfter {
+		select {
+		case <-g.Context().Done():
+			return
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 }
 
 // startFailure gives the error of a command that does not start its exit status.

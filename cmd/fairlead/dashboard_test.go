@@ -106,7 +106,7 @@ func TestEveryQueryFindsData(t *testing.T) {
 	measured("semaphore", "permits", "--limit", "2", "--store", at, "--", "sh", "-c", stay).expect("in")
 	measured("elect", "leader", "--store", at, "--", "sh", "-c", stay).expect("in")
 	// Its leader loses its lease, and gets no other.
-	measured("elect", "broken", "--store", away.Endpoint(), "--", "sh", "-c", "echo in; sleep 600").expect("in")
+	measured("elect", "broken", "--store", away.Endpoint(), "--", "sh", "-c", "echo in; exec sleep 600").expect("in")
 
 	targets = append(targets, `"`+busy(t, at)+`"`)
 	prometheus := startPrometheus(t, targets)

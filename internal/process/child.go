@@ -38,8 +38,8 @@ func New(name, dir, log string) *Child { return &Child{name: name, dir: dir, log
 // Start begins another life with the command, and waits until ready says that
 // the server answers. It fails when the server runs already, when the process
 // ends, and when ctx is done; the error has what the server wrote, and is
-// ErrInUse if that tells of a port that is taken. A process that is there
-// when Start fails is left as it is.
+// ErrInUse if that tells of a port that is taken: then the process has ended. One
+// that is there when Start fails otherwise is left as it is.
 func (c *Child) Start(ctx context.Context, cmd *exec.Cmd, ready func(context.Context) bool) error {
 	if err := c.start(ctx, cmd, ready); err != nil {
 		return fmt.Errorf("start %s in %s: %w", c.name, c.dir, err)
@@ -62,6 +62,7 @@ func (c *Child) start(ctx context.Context, cmd *exec.Cmd, ready func(context.Con
 		wrote := c.logSince(l.born)
 		switch {
 		case strings.Contains(wrote, inUse):
+			l.end() // it does so by itself, but not at once: another may be started now
 			return fmt.Errorf("%w\n%s", ErrInUse, wrote)
 		case dead:
 			return fmt.Errorf("%v\n%s", l.cmd.ProcessState, wrote)

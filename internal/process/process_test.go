@@ -25,6 +25,9 @@ const (
 	starter = "starter"
 )
 
+// lingering is how long a player takes to end after its last words.
+const lingering = 200 * time.Millisecond
+
 // patience is a bound for what takes a moment, on a machine that is busy.
 const patience = 30 * time.Second
 
@@ -37,6 +40,7 @@ func TestMain(m *testing.M) {
 		if text == serve {
 			time.Sleep(time.Hour)
 		}
+		time.Sleep(lingering)
 		os.Exit(3)
 	}
 	goleak.VerifyTestMain(m)
@@ -150,8 +154,8 @@ func TestStartTellsWhyThereIsNoServer(t *testing.T) {
 	}
 	// What an earlier life has said does not count.
 	err = c.Start(bounded(t), player("no such setting"), never)
-	if err == nil || errors.Is(err, ErrInUse) {
-		t.Errorf("Start = %v after a life that found its port taken", err)
+	if err == nil || errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), "no such setting") {
+		t.Errorf("Start = %v after a life that found its port taken, want its last words", err)
 	}
 	ctx, cancel := context.WithTimeout(bounded(t), 10*time.Millisecond)
 	defer cancel()
