@@ -47,6 +47,9 @@ func (l *lease) viewOf(ctx context.Context, me driver.Entry, list listing, watch
 	}
 	if err == nil && me.Mode == driver.Permit {
 		v.Limit, err = l.s.readLimit(ctx, l.c, me.Name)
+		// Where somebody has left since the list, or the limit was changed since the entry was
+		// made, the view is later than the list, and who is behind may not be in that.
+		v.Followed = v.Followed || len(v.Ahead) < at || v.Limit.Version > me.Token
 	}
 	if err != nil || me.Mode != driver.Exclusive {
 		return v, err
