@@ -51,7 +51,7 @@ func setLimit(ctx context.Context, store driver.Store, name string, limit int64)
 		return false, store.SetLimit(ctx, name, now, driver.Limit{N: now.N, Through: now.Through, Stamp: true})
 	}
 	through := now.Through
-	if n := tallyOf(q.Entries, now).holding; n > 0 {
+	if n := tallyOf(q.Entries, 0, now).holding; n > 0 {
 		through = max(through, q.Entries[n-1].Token)
 	}
 	return true, store.SetLimit(ctx, name, now, driver.Limit{N: limit, Through: through})

@@ -102,7 +102,7 @@ func Permit(v driver.View) (driver.Obstacles, error) {
 	if me.weight > v.Limit.N {
 		return none, fmt.Errorf("%w: it is %d now, and %d is asked for", session.ErrLimit, v.Limit.N, me.weight)
 	}
-	ahead := tallyOf(v.Ahead, v.Limit)
+	ahead := tallyOf(v.Ahead, v.Hidden, v.Limit)
 	switch {
 	case ahead.weight <= v.Limit.N-me.weight:
 		return none, nil
@@ -178,8 +178,9 @@ func (t *tally) add(e driver.Entry, limit driver.Limit) bool {
 	return holds
 }
 
-func tallyOf(entries []driver.Entry, limit driver.Limit) tally {
-	t := tally{waiting: -1}
+// tallyOf counts entries, and those ahead of them that are hidden: each weighs 1 at least.
+func tallyOf(entries []driver.Entry, hidden int, limit driver.Limit) tally {
+	t := tally{waiting: -1, weight: int64(hidden)}
 	for _, e := range entries {
 		t.add(e, limit)
 	}

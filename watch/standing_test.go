@@ -42,6 +42,13 @@ func TestStandingIsWhatTheRulesSay(t *testing.T) {
 			if has[i] != (err == nil && !blocked(on)) || !slices.Equal(tokens, obstacles(on)) {
 				t.Fatalf("entry %d of %+v: has its turn: %t, waits for %v; the rule says %v, %v", i, q, has[i], tokens, obstacles(on), err)
 			}
+			if mayHide(q, i) {
+				told["though others are hidden"]++
+				hidden, _ := RuleOf(e.Mode)(driver.View{Me: e, Ahead: q.Entries[i-1 : i], Hidden: i - 1, Limit: q.Limit})
+				if !slices.Equal(obstacles(hidden), obstacles(on)) || hidden.Limit != on.Limit {
+					t.Fatalf("entry %d of %+v waits for %v where others are hidden, and else for %v", i, q, obstacles(hidden), obstacles(on))
+				}
+			}
 			switch {
 			case err != nil:
 				told["never"]++
@@ -54,9 +61,18 @@ func TestStandingIsWhatTheRulesSay(t *testing.T) {
 			}
 		}
 	}
-	for _, what := range []string{"never", "holds", "for all", "for one"} {
+	for _, what := range []string{"never", "holds", "for all", "for one", "though others are hidden"} {
 		if told[what] < 500 {
 			t.Errorf("of the cases of the kind %q there were only %d", what, told[what])
 		}
 	}
+}
+
+// mayHide tells whether a store may show entry i the nearest ahead alone: driver.View.Hidden.
+func mayHide(q driver.Queue, i int) bool {
+	if i < 2 || int64(i-1) < q.Limit.N || slices.ContainsFunc(q.Entries[:i+1], func(e driver.Entry) bool { return e.Mode != driver.Permit }) {
+		return false
+	}
+	nearest := q.Entries[i-1]
+	return !permitOf(nearest).granted && nearest.Token > q.Limit.Through
 }

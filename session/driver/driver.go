@@ -233,7 +233,12 @@ type View struct {
 	// exclusive entry may see the nearest alone, or another until that leaves, but
 	// none only where there is none; and a shared one need not see those
 	// that were made as shared, nor who is ahead of one that was not and has no value.
+	// Of those ahead of a permit some may be hidden.
 	Ahead []Entry
+
+	// Hidden is how many permits are left out of Ahead: none, unless the nearest ahead,
+	// which is then all there is, has to wait, as they are as many as the limit at least.
+	Hidden int
 
 	// Followed says that somebody may have come behind Me before this view, and
 	// seen what was not Me's turn yet. Join alone has to tell.

@@ -17,8 +17,9 @@ import (
 // only become less, and a limit read before could be one that is no longer in
 // force.
 //
-// With watching, the nearest ahead of one who waits for that alone is watched.
-func (l *lease) view(ctx context.Context, me driver.Entry, watching bool) (driver.View, error) {
+// With watching, the nearest ahead of one who waits for that alone is watched. A permit
+// then gives the limit as it was known before, or 0: see [lease.crowdAhead].
+func (l *lease) view(ctx context.Context, me driver.Entry, watching bool, limit int64) (driver.View, error) {
 	list, err := l.c.children(ctx, l.s.queueDir(me.Name))
 	if errors.Is(err, zk.ErrNoNode) {
 		return driver.View{}, driver.ErrEntryGone
@@ -26,11 +27,11 @@ func (l *lease) view(ctx context.Context, me driver.Entry, watching bool) (drive
 	if err != nil {
 		return driver.View{}, err
 	}
-	return l.viewOf(ctx, me, list, watching)
+	return l.viewOf(ctx, me, list, watching, limit)
 }
 
 // viewOf makes a view of what is in the queue.
-func (l *lease) viewOf(ctx context.Context, me driver.Entry, list listing, watching bool) (v driver.View, err error) {
+func (l *lease) viewOf(ctx context.Context, me driver.Entry, list listing, watching bool, limit int64) (v driver.View, err error) {
 	places, err := l.s.ordered(ctx, l.c, me.Name, list.names)
 	if err != nil {
 		return driver.View{}, err
@@ -40,6 +41,11 @@ func (l *lease) viewOf(ctx context.Context, me driver.Entry, list listing, watch
 		return driver.View{}, fmt.Errorf("entry %q: %w", me.Key, driver.ErrEntryGone)
 	}
 	v = driver.View{Me: me, Followed: at < len(places)-1}
+	if me.Mode == driver.Permit && watching && limit > 0 && int64(at) > limit {
+		if crowded, err := l.crowdAhead(ctx, v, places[:at]); err != nil || crowded.Hidden > 0 {
+			return crowded, err
+		}
+	}
 	if me.Mode == driver.Permit {
 		v.Ahead, err = l.s.entries(ctx, l.c, me.Name, places[:at])
 	} else {
@@ -58,6 +64,31 @@ func (l *lease) viewOf(ctx context.Context, me driver.Entry, list listing, watch
 		l.isFirst(v)
 	}
 	return v, nil
+}
+
+// crowdAhead is the view of a permit that sees the nearest ahead alone, where that has to
+// wait for sure: so many are ahead of it that the limit is used up, whatever they weigh, it
+// has never been stamped, and it is none of those that hold in spite of the limit. Otherwise
+// nothing is hidden, and the view is of no use.
+//
+// Some of those may have left since the list. But an entry that is not stamped when its turn
+// comes had its turn when nobody was behind it, at a time when fewer were ahead; see viewOf.
+func (l *lease) crowdAhead(ctx context.Context, v driver.View, ps []place) (driver.View, error) {
+	if slices.ContainsFunc(ps, func(p place) bool { return p.mode != driver.Permit }) {
+		return v, nil
+	}
+	last := len(ps) - 1
+	nearest, err := l.s.entryBy(ctx, l.c.getAndWatch, v.Me.Name, ps[last])
+	if errors.Is(err, driver.ErrEntryGone) {
+		return v, nil
+	}
+	if err == nil {
+		v.Limit, err = l.s.readLimit(ctx, l.c, v.Me.Name)
+	}
+	if n := v.Limit.N; err == nil && n > 0 && int64(last) >= n && nearest.Version == 0 && nearest.Token > v.Limit.Through {
+		v.Ahead, v.Hidden = []driver.Entry{nearest}, last
+	}
+	return v, err
 }
 
 // nearest returns the last of the places that is an entry and, to a shared one, not
@@ -107,7 +138,7 @@ func (l *lease) Look(ctx context.Context, e driver.Entry) (driver.View, error) {
 	if err != nil {
 		return driver.View{}, l.failed(ctx, op, err)
 	}
-	v, err := l.view(ctx, me, false)
+	v, err := l.view(ctx, me, false, 0)
 	return v, l.failed(ctx, op, err)
 }
 

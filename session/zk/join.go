@@ -184,14 +184,18 @@ func limitIs(c driver.Claim, ahead []driver.Entry, limit driver.Limit) error {
 // before, or others give the queue another limit in the same moment. One that was alone
 // then need not look who is ahead.
 func (l *lease) settleIn(ctx context.Context, c driver.Claim, me driver.Entry, alone bool) (v driver.View, err error) {
+	limit := c.Limit
+	if c.Admit != nil { // which sees all
+		limit = 0
+	}
 	if alone {
-		v, err = l.viewOf(ctx, me, listing{names: []string{path.Base(me.Key)}}, true)
+		v, err = l.viewOf(ctx, me, listing{names: []string{path.Base(me.Key)}}, true, limit)
 	} else {
-		v, err = l.view(ctx, me, true)
+		v, err = l.view(ctx, me, true, limit)
 	}
 	if err == nil && c.Limit > 0 && v.Limit.N == 0 { // the last one has just taken it away
 		if err = l.ensureLimit(ctx, c); err == nil {
-			v, err = l.view(ctx, me, true)
+			v, err = l.view(ctx, me, true, limit)
 		}
 	}
 	if err == nil {

@@ -30,7 +30,7 @@ func (l *lease) Wait(ctx context.Context, v driver.View, on driver.Obstacles) (d
 		}
 		if err == nil && !blocked {
 			var next driver.View
-			next, err = l.view(ctx, v.Me, true)
+			next, err = l.view(ctx, v.Me, true, v.Limit.N)
 			return next, l.failed(ctx, op, err)
 		}
 		if err != nil {

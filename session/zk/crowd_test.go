@@ -1,0 +1,86 @@
+package zk_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/fairlead-go/fairlead/session/driver"
+)
+
+// Who joins a long queue of permits sees the nearest ahead alone, as long as that has to wait
+// for sure, and then all; and who knows all of the queue by then need not.
+func TestPermitBehindManySeesTheNearestWhileThatWaits(t *testing.T) {
+	const limit = 2
+	permit := func() driver.Claim {
+		c := claim("q")
+		c.Kind, c.Mode, c.Limit, c.Value = "semaphore", driver.Permit, limit, "1"
+		return c
+	}
+	p, other := enter(t, nil), enter(t, nil)
+	var views []driver.View
+	for range 6 {
+		v, err := p.Join(bounded(t), permit())
+		if err != nil {
+			t.Fatal(err)
+		}
+		views = append(views, v)
+	}
+	for i, v := range views {
+		hidden := 0
+		if i > limit { // limit entries are ahead of the nearest
+			hidden = i - 1
+		}
+		if v.Hidden != hidden || len(v.Ahead) != i-hidden || i > 0 && v.Ahead[len(v.Ahead)-1].Token != views[i-1].Me.Token {
+			t.Errorf("entry %d sees %d, and %d are hidden: %+v", i, len(v.Ahead), v.Hidden, v)
+		}
+	}
+
+	nearest, me := views[4].Me, views[5]
+	waited := make(chan driver.View, 1)
+	wait := func(v driver.View) {
+		go func() {
+			v, err := p.Wait(bounded(t), v, driver.Obstacles{Entries: v.Ahead})
+			if err != nil {
+				t.Error(err)
+			}
+			waited <- v
+		}()
+	}
+	wait(me)
+	p.leave(views[0].Me) // which is none of its business
+	select {
+	case v := <-waited:
+		t.Fatalf("Wait returned %+v", v)
+	case <-time.After(300 * time.Millisecond):
+	}
+	if _, err := p.Update(bounded(t), nearest, "1 granted"); err != nil {
+		t.Fatal(err)
+	}
+	v := <-waited
+	if v.Hidden != 0 || len(v.Ahead) != 4 || v.Ahead[3].Value != "1 granted" {
+		t.Errorf("behind one that was stamped %d are hidden: %+v", v.Hidden, v)
+	}
+
+	// One that the limit says holds is no reason to hide the others either.
+	q, err := p.store.Read(bounded(t), "q", 0)
+	if err == nil {
+		err = p.store.SetLimit(bounded(t), "q", q.Limit, driver.Limit{N: limit, Through: me.Me.Token})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err = other.Join(bounded(t), permit())
+	if err != nil || v.Hidden != 0 || len(v.Ahead) != 5 {
+		t.Errorf("behind one that the limit names: %+v, %v", v, err)
+	}
+	// And who only tries is told of all.
+	c := permit()
+	c.Admit = func(v driver.View) bool { return len(v.Ahead) == 6 && v.Hidden == 0 }
+	if _, err := other.Join(bounded(t), c); err != nil {
+		t.Error(err)
+	}
+	if tokens := other.queue("q"); !slices.IsSorted(tokens) || len(tokens) != 7 {
+		t.Errorf("the queue is %v", tokens)
+	}
+}
