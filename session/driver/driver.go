@@ -236,8 +236,10 @@ type View struct {
 	// Of those ahead of a permit some may be hidden.
 	Ahead []Entry
 
-	// Hidden is how many permits are left out of Ahead: none, unless the nearest ahead,
-	// which is then all there is, has to wait, as they are as many as the limit at least.
+	// Hidden is how many permits are left out of Ahead, of which each weighs 1 at least. It
+	// is 0 with a claim's Admit, and unless the nearest ahead, which then is alone in Ahead,
+	// has to wait for sure: those hidden are as many as the limit or more, and it was never
+	// updated, nor is its token one of those that the limit says hold.
 	Hidden int
 
 	// Followed says that somebody may have come behind Me before this view, and

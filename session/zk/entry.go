@@ -17,8 +17,8 @@ import (
 // only become less, and a limit read before could be one that is no longer in
 // force.
 //
-// With watching, the nearest ahead of one who waits for that alone is watched. A permit
-// then gives the limit as it was known before, or 0: see [lease.crowdAhead].
+// With watching, the nearest ahead of one who waits for that alone is watched. limit is that
+// of a permit which need not see all, as it was known before, and else 0: see crowdAhead.
 func (l *lease) view(ctx context.Context, me driver.Entry, watching bool, limit int64) (driver.View, error) {
 	list, err := l.c.children(ctx, l.s.queueDir(me.Name))
 	if errors.Is(err, zk.ErrNoNode) {
@@ -41,29 +41,31 @@ func (l *lease) viewOf(ctx context.Context, me driver.Entry, list listing, watch
 		return driver.View{}, fmt.Errorf("entry %q: %w", me.Key, driver.ErrEntryGone)
 	}
 	v = driver.View{Me: me, Followed: at < len(places)-1}
-	if me.Mode == driver.Permit && watching && limit > 0 && int64(at) > limit {
-		if crowded, err := l.crowdAhead(ctx, v, places[:at]); err != nil || crowded.Hidden > 0 {
+	if me.Mode == driver.Permit {
+		return l.viewOfPermit(ctx, v, places[:at], limit)
+	}
+	v.Ahead, err = l.nearest(ctx, me, places[:at], watching)
+	if err == nil && me.Mode == driver.Exclusive && len(v.Ahead) == 0 {
+		l.isFirst(v)
+	}
+	return v, err
+}
+
+// viewOfPermit adds who is ahead, and then the limit.
+func (l *lease) viewOfPermit(ctx context.Context, v driver.View, ps []place, limit int64) (driver.View, error) {
+	if limit > 0 && int64(len(ps)) > limit {
+		if crowded, err := l.crowdAhead(ctx, v, ps); err != nil || crowded.Hidden > 0 {
 			return crowded, err
 		}
 	}
-	if me.Mode == driver.Permit {
-		v.Ahead, err = l.s.entries(ctx, l.c, me.Name, places[:at])
-	} else {
-		v.Ahead, err = l.nearest(ctx, me, places[:at], watching)
+	var err error
+	if v.Ahead, err = l.s.entries(ctx, l.c, v.Me.Name, ps); err == nil {
+		v.Limit, err = l.s.readLimit(ctx, l.c, v.Me.Name)
 	}
-	if err == nil && me.Mode == driver.Permit {
-		v.Limit, err = l.s.readLimit(ctx, l.c, me.Name)
-		// Where somebody has left since the list, or the limit was changed since the entry was
-		// made, the view is later than the list, and who is behind may not be in that.
-		v.Followed = v.Followed || len(v.Ahead) < at || v.Limit.Version > me.Token
-	}
-	if err != nil || me.Mode != driver.Exclusive {
-		return v, err
-	}
-	if len(v.Ahead) == 0 {
-		l.isFirst(v)
-	}
-	return v, nil
+	// Where somebody has left since the list, or the limit was changed since the entry was
+	// made, the view is later than the list, and who is behind may not be in that.
+	v.Followed = v.Followed || len(v.Ahead) < len(ps) || v.Limit.Version > v.Me.Token
+	return v, err
 }
 
 // crowdAhead is the view of a permit that sees the nearest ahead alone, where that has to
@@ -72,7 +74,7 @@ func (l *lease) viewOf(ctx context.Context, me driver.Entry, list listing, watch
 // nothing is hidden, and the view is of no use.
 //
 // Some of those may have left since the list. But an entry that is not stamped when its turn
-// comes had its turn when nobody was behind it, at a time when fewer were ahead; see viewOf.
+// comes had its turn when nobody was behind it, at a time when fewer were ahead; see viewOfPermit.
 func (l *lease) crowdAhead(ctx context.Context, v driver.View, ps []place) (driver.View, error) {
 	if slices.ContainsFunc(ps, func(p place) bool { return p.mode != driver.Permit }) {
 		return v, nil

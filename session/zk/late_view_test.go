@@ -15,11 +15,6 @@ import (
 // changed in between, somebody may have come behind who saw the entry wait: it has to be told
 // of its turn, or it sleeps until the permit is given back.
 func TestPermitWhoseViewIsLaterThanItsListMayBeFollowed(t *testing.T) {
-	permit := func() driver.Claim {
-		c := claim("q")
-		c.Kind, c.Mode, c.Limit, c.Value = "semaphore", driver.Permit, 1, "1"
-		return c
-	}
 	for what, change := range map[string]func(t *testing.T, p *party, first driver.View){
 		"one ahead leaves": func(t *testing.T, p *party, first driver.View) { p.leave(first.Me) },
 		"the limit is another for a while": func(t *testing.T, p *party, first driver.View) {
@@ -36,7 +31,7 @@ func TestPermitWhoseViewIsLaterThanItsListMayBeFollowed(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			p := enter(t, nil)
-			first, err := p.Join(t.Context(), permit())
+			first, err := p.Join(t.Context(), permit(1))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -56,14 +51,14 @@ func TestPermitWhoseViewIsLaterThanItsListMayBeFollowed(t *testing.T) {
 			})
 			joined := make(chan driver.View, 1)
 			go func() {
-				v, err := slow.Join(t.Context(), permit())
+				v, err := slow.Join(t.Context(), permit(1))
 				if err != nil {
 					t.Error(err)
 				}
 				joined <- v
 			}()
 			<-listed
-			behind, err := p.Join(t.Context(), permit())
+			behind, err := p.Join(t.Context(), permit(1))
 			if err != nil || len(behind.Ahead)+behind.Hidden != 2 {
 				t.Errorf("who is behind sees %+v, %v, want two ahead", behind, err)
 			}

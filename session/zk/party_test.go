@@ -181,6 +181,13 @@ func claim(name string) driver.Claim {
 	return driver.Claim{Name: name, ID: hex.EncodeToString(id[:]), Kind: "mutex", Mode: driver.Exclusive}
 }
 
+// permit is the claim of one of so many permits of "q".
+func permit(limit int64) driver.Claim {
+	c := claim("q")
+	c.Kind, c.Mode, c.Limit, c.Value = "semaphore", driver.Permit, limit, "1"
+	return c
+}
+
 func (p *party) join(name string) driver.View {
 	p.t.Helper()
 	v, err := p.Join(bounded(p.t), claim(name))
