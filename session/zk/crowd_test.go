@@ -70,3 +70,28 @@ func TestPermitBehindManySeesTheNearestWhileThatWaits(t *testing.T) {
 		t.Errorf("the queue is %v", tokens)
 	}
 }
+
+// What is hidden is counted against the limit that there is, and not the one that was known.
+func TestPermitSeesAllOnceTheLimitIsLarger(t *testing.T) {
+	p := enter(t, nil)
+	var views []driver.View
+	for range 4 {
+		v, err := p.Join(bounded(t), permit(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		views = append(views, v)
+	}
+	me := views[3]
+	if me.Hidden != 2 {
+		t.Errorf("%d are hidden, want two", me.Hidden)
+	}
+	if err := p.store.SetLimit(bounded(t), "q", me.Limit, driver.Limit{N: 9}); err != nil {
+		t.Fatal(err)
+	}
+	p.leave(views[2].Me)
+	v, err := p.Wait(bounded(t), me, driver.Obstacles{Entries: me.Ahead})
+	if err != nil || v.Hidden != 0 || len(v.Ahead) != 2 || v.Limit.N != 9 {
+		t.Errorf("Wait returned %+v, %v, want two ahead and the limit 9", v, err)
+	}
+}
