@@ -64,6 +64,7 @@ func (s *store) dialConn(ctx context.Context, timeout time.Duration) (*conn, err
 		watches: newWatches(), changed: make(chan struct{}),
 	}
 	c.life, c.end = context.WithCancel(context.Background())
+	c.gate.lost = func() { c.connection(false) }
 	var err error
 	c.keeper, _, err = zk.Connect(s.servers, timeout,
 		zk.WithDialer(c.gate.dial), zk.WithHostProvider(&hosts{}), zk.WithEventCallback(c.notice), zk.WithLogger(silent{}), zk.WithLogInfo(false))

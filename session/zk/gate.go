@@ -21,6 +21,7 @@ import (
 // out here that the library makes only by itself.
 type gate struct {
 	dialer  Dialer
+	lost    func()        // called when a connection has failed, before the library is told
 	timeout time.Duration // as asked for, then as granted
 
 	mu     sync.Mutex
@@ -39,7 +40,7 @@ type gate struct {
 var errShut = errors.New("the session is over")
 
 func newGate(dial Dialer, timeout time.Duration) *gate {
-	return &gate{dialer: dial, timeout: timeout, refused: make(chan struct{})}
+	return &gate{dialer: dial, lost: func() {}, timeout: timeout, refused: make(chan struct{})}
 }
 
 // dial is the client library's dialer.
@@ -196,12 +197,21 @@ func (c *greeting) Write(p []byte) (int, error) {
 	}
 	n, err := c.Conn.Write(all)
 	n = max(0, n-len(ahead))
+	c.note(err)
 	c.order.Lock()
 	defer c.order.Unlock()
 	if c.done && len(p) >= 12 && binary.BigEndian.Uint32(p[8:]) == setWatchesOp {
 		c.receive()
 	}
 	return n, err
+}
+
+// note tells of a connection that has failed. The library gives it up then, but some of those
+// whose requests are under way get their error before it says so.
+func (c *greeting) note(err error) {
+	if err != nil {
+		c.g.lost()
+	}
 }
 
 func (c *greeting) takeAhead() []byte {
@@ -235,6 +245,7 @@ func (c *greeting) SetReadDeadline(t time.Time) error {
 
 func (c *greeting) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
+	c.note(err)
 	if c.done && c.rewatched != nil {
 		<-c.rewatched
 	}
