@@ -309,3 +309,21 @@ func TestCommandIsEndedWhenTheStoreIsGone(t *testing.T) {
 		p.end(statusLost)
 	}
 }
+
+// The command was ended as the lease seemed to be lost, and it is renewed after all: there is
+// nothing more to wait for, and the lock is not left to expire.
+func TestLockIsReleasedWhereTheLeaseIsRenewedAfterItsCommandWasEnded(t *testing.T) {
+	t.Parallel()
+	dev := start(t, "dev", "--listen", "127.0.0.1:0")
+	url := dev.line()
+	p := start(t, "lock", "late", "--store", url, "--ttl", "9s", "--kill-after", "3s", "--", "sh", "-c",
+		`trap 'echo asked; exit 0' TERM; echo ready; while :; do sleep 0.05; done`)
+	p.expect("ready")
+	dev.signal(syscall.SIGSTOP)
+	p.expect("asked")
+	dev.signal(syscall.SIGCONT)
+	p.end(statusLost)
+	start(t, "lock", "late", "--store", url, "--nonblock", "--", "true").end(0)
+	dev.signal(syscall.SIGTERM)
+	dev.end(0)
+}
