@@ -96,8 +96,8 @@ func (t *task) options(s *session.Session) (opts *watch.Options, end func()) {
 // run runs the command under the grant.
 func (t *task) run(g *session.Grant, d *desk) (child.Outcome, error) {
 	signals, detach := d.attach()
-	defer detach()
 	if status, yes := d.interrupted(); yes {
+		detach(false)
 		return child.Outcome{}, exit(status)
 	}
 	c := &child.Command{
@@ -108,22 +108,37 @@ func (t *task) run(g *session.Grant, d *desk) (child.Outcome, error) {
 			"FAIRLEAD_TOKEN="+strconv.FormatUint(g.Token(), 10),
 			"FAIRLEAD_KEY="+g.Key())...),
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
-		KillAfter: t.killAfter, Signals: signals,
+		KillAfter: t.killAfter, Signals: signals, Warn: warn,
 	}
 	outcome, err := c.Run(g)
+	detach(outcome.Lost)
 	if err == nil && outcome.Lost {
-		t.awaitVerdict(g)
+		t.awaitVerdict(d.ctx, g)
 	}
 	return outcome, startFailure(err)
 }
 
+// warn tells a user what has to be known while a command runs.
+func warn(text string) { fmt.Fprintf(os.Stderr, "fairlead: %s\n", text) }
+
+// fate says what became of a command whose grant was lost.
+func fate(o child.Outcome) string {
+	if o.Unreached {
+		return "the command could not be ended, as it runs as another user"
+	}
+	return "the command was ended"
+}
+
 // awaitVerdict waits until it is known whether the grant that the command was ended for is
 // lost: that is so at its deadline, unless the lease is renewed after all, which moves that.
+// A signal ends the wait.
 // Were the grant of a command that ends when it is asked to be released at once, while the
 // store does not answer, no metric and no trace would ever tell of a loss.
-func (t *task) awaitVerdict(g *session.Grant) {
+func (t *task) awaitVerdict(ctx context.Context, g *session.Grant) {
 	for time.Until(g.Deadline()) <= t.killAfter {
 		select {
+		case <-ctx.Done():
+			return
 		case <-g.Context().Done():
 			return
 		case <-time.After(10 * time.Millisecond):

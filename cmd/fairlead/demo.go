@@ -1,12 +1,9 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -30,23 +27,27 @@ suffix; $` + storeVariable + ` is not looked at, so that it meets no production 
 accident.
 
 Exit status: 0 if everything held, 1 if a guarantee was violated, 125 if the demo
-could not be played to its end.`,
+could not be played to its end, 128+n if signal n ended it.`,
 		Example: `  fairlead demo
   fairlead demo --store etcd://127.0.0.1:2379   # on a server of one's own`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-			defer stop()
+			if err := store.check(); err != nil {
+				return err
+			}
+			d := newDesk()
+			defer d.close()
 			executable, err := os.Executable()
 			if err != nil {
 				return err
 			}
-			err = demo.Run(ctx, demo.Options{Executable: executable, Store: store.url, Plant: plant, Out: os.Stdout})
+			err = demo.Run(d.ctx, demo.Options{Executable: executable, Store: store.url, Plant: plant, Out: os.Stdout})
+			status, ended := d.interrupted()
 			switch {
 			case errors.Is(err, demo.ErrViolated):
 				return &exitError{status: 1, err: err}
-			case ctx.Err() != nil:
-				return exit(128 + int(syscall.SIGINT))
+			case ended:
+				return exit(status)
 			}
 			return err
 		},

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"os/signal"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -27,7 +26,7 @@ func newDev() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dev",
 		Short: "Run an etcd server to develop against",
-		Long: `Run an etcd server of one node in this process until Ctrl-C or SIGTERM, and print
+		Long: `Run an etcd server of one node in this process until a signal ends it, and print
 the URL to use it with.
 
 The server has neither TLS nor authentication: it is for development. Without
@@ -39,9 +38,9 @@ Exit status: 0 when it was asked to end, 125 when it could not start or stopped.
   fairlead dev --listen 127.0.0.1:0 --data-dir ./etcd-data   # a free port, and data that stays`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-			defer stop()
-			return d.run(ctx, cmd.OutOrStdout())
+			desk := newDesk()
+			defer desk.close()
+			return d.run(desk.ctx, cmd.OutOrStdout())
 		},
 	}
 	cmd.Flags().StringVar(&d.dataDir, "data-dir", "", "where to keep the data (default: a temporary directory)")

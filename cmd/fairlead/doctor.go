@@ -127,13 +127,13 @@ func (x *examination) step(check string, do func() (detail string, err error)) b
 
 // run fails where there is nothing to examine, or nowhere to print.
 func (x *examination) run(ctx context.Context) error {
+	if err := x.store.check(); err != nil {
+		return err
+	}
 	raw := x.store.storeURL()
 	u, err := storeurl.Split(raw)
 	if err != nil {
 		return err
-	}
-	if x.store.ttl < 0 || x.store.connectTimeout <= 0 {
-		return fmt.Errorf("--ttl %v must not be negative, and --connect-timeout %v must be positive", x.store.ttl, x.store.connectTimeout)
 	}
 	reached, err := x.reach(ctx, u)
 	if err != nil {

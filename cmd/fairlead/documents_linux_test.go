@@ -141,7 +141,8 @@ var showings = map[string]showing{
 	"fairlead top billing/":                {says: "billing/nightly", typed: "q"},
 	"fairlead doctor --timeout 5s -o json": {says: `"check": "close"`},
 	"fairlead ui":                          {says: "http://127.0.0.1:8600/", typed: interrupt},
-	"fairlead ui billing/ --allow-release": {says: "http://127.0.0.1:8600/", typed: interrupt},
+	"fairlead ui billing/":                 {says: "http://127.0.0.1:8600/", typed: interrupt},
+	"fairlead ui billing/ --allow-release --auth-token-file ./token":                          {says: "http://127.0.0.1:8600/", typed: interrupt},
 	"fairlead ui --listen :8600 --auth-token-file ./token --tls-cert ui.crt --tls-key ui.key": {says: ":8600/", typed: interrupt},
 
 	`fairlead release billing/nightly --token 15 --reason "hangs"`:        {says: "[y/N] ", typed: "y\n"},

@@ -159,7 +159,7 @@ func (e *electCommand) campaign(ctx context.Context, s *session.Session, d *desk
 		outcome, err := e.task.run(term.Grant, d)
 		switch {
 		case err == nil && outcome.Lost && term.Context().Err() != nil: // the cause says why
-			return errors.New("the command was ended")
+			return errors.New(fate(outcome))
 		case err == nil && outcome.Lost:
 			return errEnded
 		}

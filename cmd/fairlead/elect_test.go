@@ -3,6 +3,7 @@
 package main
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"syscall"
@@ -71,4 +72,31 @@ func TestElectEndsAfterASignal(t *testing.T) {
 	leader.signal(syscall.SIGTERM)
 	leader.end(3)
 	awaitQueue(t, s, "ends", 0, 0)
+}
+
+// SIGHUP had the command read its files again, and was not to end anything.
+func TestElectStandsAgainAfterASignalThatItsCommandWentOnAfter(t *testing.T) {
+	t.Parallel()
+	s := open(t, store)
+	p := start(t, "elect", "reload", "--", "sh", "-c",
+		`trap 'echo reloaded' HUP; trap 'echo asked; exit 0' TERM; echo up; while :; do sleep 0.05; done`)
+	p.expect("up")
+	p.signal(syscall.SIGHUP)
+	p.expect("reloaded")
+	term := awaitQueue(t, s, "reload", 1, 0).Holders[0].Token
+	start(t, "release", "reload", "--token", fmt.Sprint(term), "--yes").end(0)
+	p.expect("asked")
+	p.expect("up") // in another term
+	p.signal(syscall.SIGTERM)
+	p.expect("asked")
+	p.end(0)
+}
+
+// A command that SIGHUP ends was ended by it for good.
+func TestElectEndsWhereItsCommandWasHungUp(t *testing.T) {
+	t.Parallel()
+	p := start(t, "elect", "hung-up", "--", "sh", "-c", `echo up; while :; do sleep 0.05; done`)
+	p.expect("up")
+	p.signal(syscall.SIGHUP)
+	p.end(128 + int(syscall.SIGHUP))
 }

@@ -34,7 +34,7 @@ type acquirer func(ctx context.Context) (*session.Grant, error)
 func (h *holdCommand) register(cmd *cobra.Command, what string) {
 	h.task.register(cmd)
 	flags := cmd.Flags()
-	flags.DurationVar(&h.timeout, "timeout", 0, "wait at most this long for "+what+" (default: as long as it takes)")
+	flags.DurationVar(&h.timeout, "timeout", 0, "wait at most this long for "+what+"; 0: as long as it takes")
 	flags.BoolVar(&h.nonblock, "nonblock", false, "do not wait: give up unless "+what+" can be had at once;\n"+
 		"with --quiet, without a word")
 	flags.DurationVar(&h.minHold, "min-hold", 0, "keep "+what+" for at least this long, also when CMD ends sooner, so that\n"+
@@ -137,7 +137,9 @@ func (h *holdCommand) hold(g *session.Grant, d *desk) error {
 	since := time.Now()
 	var outcome child.Outcome
 	started := false
-	err := g.Do(context.Background(), func(context.Context) error {
+	ctx, done := context.WithCancel(context.Background())
+	err := g.Do(ctx, func(context.Context) error {
+		defer done() // closeSession bounds what is left, which is to give it back
 		var err error
 		if outcome, err = h.task.run(g, d); err != nil {
 			return err
@@ -149,13 +151,15 @@ func (h *holdCommand) hold(g *session.Grant, d *desk) error {
 		return nil
 	})
 	switch {
+	case !started && errors.Is(err, session.ErrLost):
+		return &exitError{status: statusLost, err: err}
 	case !started:
 		return err
 	case outcome.Lost:
 		if err == nil {
 			err = errors.New("the lease could not be renewed in time")
 		}
-		return &exitError{status: statusLost, err: fmt.Errorf("%w; the command was ended", err)}
+		return &exitError{status: statusLost, err: fmt.Errorf("%w; %s", err, fate(outcome))}
 	case err != nil:
 		fmt.Fprintf(os.Stderr, "fairlead: the command ended before this: %v\n", err)
 	}

@@ -40,7 +40,13 @@ standard input and the signals that fairlead gets, and in its environment
 FAIRLEAD_NAME, FAIRLEAD_TOKEN (the fencing token: larger for each holder, so that
 what CMD writes to can refuse a late one) and FAIRLEAD_KEY (the entry's key in
 the store). With --shared, a smaller token than another's is no sign of a late
-holder. What CMD leaves running in the background goes on without the lock.
+holder. What CMD leaves running in the background goes on without the lock; but after
+SIGTERM or SIGINT, or another signal that ends CMD, the lock is kept until all that CMD
+has started in its group has ended, or another such signal comes.
+
+Signals do not reach a CMD that runs as another user, which could not be ended either
+when the lock is lost: so "sudo fairlead lock NAME -- CMD", not "fairlead lock NAME --
+sudo CMD".
 
 When the lease cannot be renewed, CMD is ended before somebody else can get the
 lock: see --kill-after.

@@ -81,6 +81,13 @@ func TestUsageIsExplained(t *testing.T) {
 		"lock a --timeout 8s --nonblock -- true":     "nonblock timeout",
 		"lock a --conflict-exit-code 256 -- true":    "--conflict-exit-code 256",
 		"lock a --ttl -8s -- true":                   "--ttl -8s",
+		"lock a --store= -- true":                    "--store is empty",
+		"ls --store=":                                "--store is empty",
+		"doctor --store=":                            "--store is empty",
+		"migrate --store=":                           "--store is empty",
+		"demo --store=":                              "--store is empty",
+		"migrate --store zk://h":                     `no schema to make for a store of the kind "zk"`,
+		"migrate --store app:secret@db?x=http://y":   "has no scheme",
 		"lock a --store nowhere -- true":             "no scheme",
 		"lock a --store gopher://h -- true":          `no backend for the scheme "gopher"`,
 		"lock a --shared":                            "expected a name, --, and a command",
@@ -324,6 +331,35 @@ func TestLockIsReleasedWhereTheLeaseIsRenewedAfterItsCommandWasEnded(t *testing.
 	dev.signal(syscall.SIGCONT)
 	p.end(statusLost)
 	start(t, "lock", "late", "--store", url, "--nonblock", "--", "true").end(0)
+	dev.signal(syscall.SIGTERM)
+	dev.end(0)
+}
+
+// What a command was asked to end with goes on a moment longer than the shell that runs it, and
+// the next one does not begin before.
+func TestLockIsHeldUntilAllOfTheCommandHasEnded(t *testing.T) {
+	t.Parallel()
+	flushed := filepath.Join(t.TempDir(), "flushed")
+	p := start(t, "lock", "group", "--", "sh", "-c",
+		`sh -c 'trap "sleep 1; touch `+flushed+`; exit" TERM; echo in; while :; do sleep 0.05; done'; true`)
+	p.expect("in")
+	next := start(t, "lock", "group", "--", "test", "-e", flushed)
+	awaitQueue(t, open(t, store), "group", 1, 1)
+	p.signal(syscall.SIGTERM)
+	p.end(128 + int(syscall.SIGTERM))
+	next.end(0)
+}
+
+// A store that does not answer keeps nobody whose command has ended from ending, whatever the TTL.
+func TestLockEndsThoughTheStoreTakesNothingBack(t *testing.T) {
+	t.Parallel()
+	dev := start(t, "dev", "--listen", "127.0.0.1:0")
+	p := start(t, "lock", "hang", "--store", dev.line(), "--ttl", "1h", "--", "sh", "-c", stay)
+	p.expect("in")
+	dev.signal(syscall.SIGSTOP)
+	p.leave()
+	contains(t, p.stderr.String(), "will run out within 1h")
+	dev.signal(syscall.SIGCONT)
 	dev.signal(syscall.SIGTERM)
 	dev.end(0)
 }

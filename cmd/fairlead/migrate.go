@@ -2,16 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net/url"
-	"os"
-	"os/signal"
-	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"github.com/fairlead-go/fairlead/internal/storeurl"
 	"github.com/fairlead-go/fairlead/session/postgres"
 )
 
@@ -28,25 +23,34 @@ first time, one who may create it. A session does the same by itself when it is
 opened, where its user may: for those who run as a user with fewer rights, and with
 ?migrate=never, this command is the way.
 
-Exit status: 0 when the schema is up to date, 125 when it could not be made.`,
+Exit status: 0 when the schema is up to date, 125 when it could not be made,
+128+n when signal n came before that.`,
 		Example: `  fairlead migrate --store 'postgres://owner@db.example/prod?password-file=/run/secrets/owner'
   fairlead migrate --store 'postgres://owner@db.example/prod?namespace=locks'   # in a schema of another name`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-			defer stop()
-			return migrate(ctx, cmd, flags)
+			d := newDesk()
+			defer d.close()
+			err := migrate(d.ctx, cmd, flags)
+			if status, yes := d.interrupted(); yes && err != nil {
+				return exit(status)
+			}
+			return err
 		},
 	}
 }
 
 func migrate(ctx context.Context, cmd *cobra.Command, flags *storeFlags) error {
 	raw := flags.storeURL()
-	switch scheme, _, ok := strings.Cut(raw, "://"); {
-	case !ok: // it is not repeated, as it may hold a password
-		return errors.New("the store URL has no scheme: give --store postgres://USER@HOST/DATABASE")
-	case scheme != "postgres" && scheme != "postgresql":
-		return fmt.Errorf("there is no schema to make for a store of the kind %q: give --store postgres://USER@HOST/DATABASE", scheme)
+	if err := flags.check(); err != nil {
+		return err
+	}
+	u, err := storeurl.Split(raw) // which repeats nothing that may be a password
+	if err != nil {
+		return err
+	}
+	if u.Scheme != "postgres" && u.Scheme != "postgresql" {
+		return fmt.Errorf("there is no schema to make for a store of the kind %q: give --store postgres://USER@HOST/DATABASE", u.Scheme)
 	}
 	limited, cancel := context.WithTimeout(ctx, flags.connectTimeout)
 	defer cancel()
@@ -54,12 +58,10 @@ func migrate(ctx context.Context, cmd *cobra.Command, flags *storeFlags) error {
 		return err
 	}
 	namespace := postgres.DefaultNamespace
-	if _, query, ok := strings.Cut(raw, "?"); ok {
-		if values, err := url.ParseQuery(query); err == nil && values.Get("namespace") != "" {
-			namespace = values.Get("namespace")
-		}
+	if given := u.Query().Get("namespace"); given != "" {
+		namespace = given
 	}
-	_, err := fmt.Fprintf(cmd.OutOrStdout(), `The schema %[1]q is up to date. Who runs as another user needs this and no more:
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), `The schema %[1]q is up to date. Who runs as another user needs this and no more:
 
   GRANT USAGE ON SCHEMA %[1]s TO app;
   GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA %[1]s TO app;

@@ -11,6 +11,7 @@ import (
 	"os/user"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -112,7 +113,11 @@ func (r *releaseCommand) work(cmd *cobra.Command, d *desk) error {
 	if err != nil {
 		return err
 	}
-	if err := r.describe(cmd.OutOrStdout(), q, time.Now()); err != nil {
+	err = r.describe(cmd.OutOrStdout(), q, time.Now())
+	if errors.Is(err, syscall.EPIPE) {
+		return exit(statusPipe)
+	}
+	if err != nil {
 		return err
 	}
 	if !r.yes {
@@ -123,8 +128,8 @@ func (r *releaseCommand) work(cmd *cobra.Command, d *desk) error {
 	if err := r.breakIt(d.ctx, s); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(cmd.OutOrStdout(), "broken")
-	return err
+	_, _ = fmt.Fprintln(cmd.OutOrStdout(), "broken") // it is, whether or not somebody reads that
+	return nil
 }
 
 // look reads the queue once.
@@ -201,7 +206,11 @@ func (r *releaseCommand) breakIt(ctx context.Context, s *session.Session) error 
 	case errors.Is(err, session.ErrNotHeld):
 		return &exitError{status: statusConflict, err: err}
 	case ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
-		return &exitError{status: statusTimeout, err: fmt.Errorf("%w (after %v; see --force)", err, r.timeout)}
+		hint := "; see --force"
+		if r.force { // it waits for the store alone
+			hint = ""
+		}
+		return &exitError{status: statusTimeout, err: fmt.Errorf("%w (after %v%s)", err, r.timeout, hint)}
 	}
 	return err
 }

@@ -21,6 +21,7 @@ type desk struct {
 	mu      sync.Mutex
 	command chan os.Signal // nil while none runs
 	asked   os.Signal      // the first that asked to end
+	passed  os.Signal      // one that a command need not end for, and got
 }
 
 // A signalError is the cause of the end of a desk's context.
@@ -55,7 +56,11 @@ func (d *desk) dispatch() {
 	for sig := range d.incoming {
 		d.mu.Lock()
 		ends := asksToEnd(sig)
-		if ends && d.asked == nil {
+		switch {
+		case !ends || d.asked != nil:
+		case d.command != nil && mayMeanOther(sig):
+			d.passed = sig
+		default:
 			d.asked = sig
 		}
 		switch {
@@ -74,21 +79,27 @@ func (d *desk) dispatch() {
 
 // attach directs signals to a command from now on. The function returned, to be
 // called when the command has ended, directs them to fairlead again; if one that
-// asks to end came meanwhile, it was meant for both.
-func (d *desk) attach() (signals <-chan os.Signal, detach func()) {
+// asks to end came meanwhile, it was meant for both. SIGHUP and SIGQUIT may have meant
+// something else to the command, such as to read its files again, which a command that
+// ended only as the grant was lost has shown.
+func (d *desk) attach() (signals <-chan os.Signal, detach func(lost bool)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.command = make(chan os.Signal, 16)
 	if len(jobSignals) > 0 {
 		signal.Notify(d.incoming, jobSignals...)
 	}
-	return d.command, func() {
+	return d.command, func(lost bool) {
 		if len(jobSignals) > 0 {
 			signal.Reset(jobSignals...)
 		}
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		d.command = nil
+		if d.asked == nil && !lost {
+			d.asked = d.passed
+		}
+		d.passed = nil
 		if d.asked != nil {
 			d.cancel(signalError{d.asked})
 		}

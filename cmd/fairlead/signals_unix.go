@@ -21,3 +21,6 @@ var (
 
 // isNoise reports whether a signal concerns fairlead's own output alone.
 func isNoise(sig os.Signal) bool { return sig == syscall.SIGPIPE }
+
+// mayMeanOther reports whether programs take a signal that asks most to end for something else.
+func mayMeanOther(sig os.Signal) bool { return sig == syscall.SIGHUP || sig == syscall.SIGQUIT }

@@ -12,3 +12,6 @@ var (
 )
 
 func isNoise(os.Signal) bool { return false }
+
+// mayMeanOther reports whether programs take a signal that asks most to end for something else.
+func mayMeanOther(os.Signal) bool { return false }

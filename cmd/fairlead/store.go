@@ -30,6 +30,7 @@ const closeTimeout = 5 * time.Second
 // storeFlags say which store to use, and how.
 type storeFlags struct {
 	url            string
+	given          *pflag.Flag // --store
 	ttl            time.Duration
 	connectTimeout time.Duration
 }
@@ -40,12 +41,25 @@ func (f *storeFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.url, "store", "", "URL of the store; default $"+storeVariable+", else "+defaultStore+`.
 A password given here shows in the process list: put the URL into
 $`+storeVariable+", or the password into a file named by ?password-file=")
+	f.given = flags.Lookup("store")
 	flags.DurationVar(&f.ttl, "ttl", 0, "how long the store waits for a process that it does not hear from\n"+
 		"before it ends its locks, permits and leaderships (default 15s)")
 	flags.DurationVar(&f.connectTimeout, "connect-timeout", 5*time.Second, "how long to try to reach the store")
 }
 
 func (f *storeFlags) storeURL() string { return cmp.Or(f.url, os.Getenv(storeVariable), defaultStore) }
+
+// check looks at the flags. It refuses a URL that is empty, as that of a variable that is not
+// set: a lock in another store than that of the others excludes nobody.
+func (f *storeFlags) check() error {
+	switch {
+	case f.given != nil && f.given.Changed && f.url == "":
+		return fmt.Errorf("--store is empty: give a URL, or leave it out for $%s, else %s", storeVariable, defaultStore)
+	case f.ttl < 0 || f.connectTimeout <= 0:
+		return fmt.Errorf("--ttl %v must not be negative, and --connect-timeout %v must be positive", f.ttl, f.connectTimeout)
+	}
+	return nil
+}
 
 // open opens a session at the store, whose trouble goes to standard error.
 func (f *storeFlags) open(ctx context.Context, identity string) (*session.Session, error) {
@@ -63,8 +77,8 @@ func (f *storeFlags) openLogging(ctx context.Context, identity string, logger *s
 
 // openWith opens a session with the options, whose TTL is the flag's.
 func (f *storeFlags) openWith(ctx context.Context, o *session.Options) (*session.Session, error) {
-	if f.ttl < 0 || f.connectTimeout <= 0 {
-		return nil, fmt.Errorf("--ttl %v must not be negative, and --connect-timeout %v must be positive", f.ttl, f.connectTimeout)
+	if err := f.check(); err != nil {
+		return nil, err
 	}
 	limited, cancel := context.WithTimeout(ctx, f.connectTimeout)
 	defer cancel()

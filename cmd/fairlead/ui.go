@@ -26,6 +26,7 @@ const (
 	minToken = 16
 
 	headerTimeout   = 10 * time.Second
+	idleTimeout     = time.Minute // of a connection between requests
 	shutdownTimeout = 3 * time.Second
 )
 
@@ -57,7 +58,9 @@ listen elsewhere it needs a token, which visitors log in with, or programs send 
 it is called. Safari logs in with TLS alone, also on the loopback interface.
 
 Nothing can be changed there, unless --allow-release is given: then a page does
-what "fairlead release" does, when the name has been typed. Standard error has who did.
+what "fairlead release" does, when the name has been typed, with the rights of whoever
+started the dashboard: so give it a token as well, or every user of this machine may.
+Standard error has from which address it was done.
 
 ` + lookStatusHelp + `.`,
 		Example: `  fairlead ui
@@ -109,6 +112,9 @@ func (u *uiCommand) prepare() (*net.TCPAddr, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--listen %s: %w", u.listen, err)
 	}
+	if u.options.AllowRelease && u.options.Token == nil {
+		warn("--allow-release without --auth-token-file: every user of this machine can break what is held")
+	}
 	if !address.IP.IsLoopback() && (u.options.Token == nil || u.pair == nil) {
 		return nil, fmt.Errorf("--listen %s can be reached from other machines: give --auth-token-file, --tls-cert and --tls-key, "+
 			"or listen on 127.0.0.1", u.listen)
@@ -159,7 +165,7 @@ func (u *uiCommand) run(ctx context.Context, s *session.Session, address *net.TC
 		return fmt.Errorf("%w: choose another address with --listen", err)
 	}
 	server := &http.Server{
-		Handler: handler, ReadHeaderTimeout: headerTimeout, TLSConfig: &tls.Config{Certificates: u.pair, MinVersion: tls.VersionTLS12},
+		Handler: handler, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, TLSConfig: &tls.Config{Certificates: u.pair, MinVersion: tls.VersionTLS12},
 		BaseContext: func(net.Listener) context.Context { return ctx }, // so that streams end with it
 		ErrorLog:    slog.NewLogLogger(u.options.Logger.Handler(), slog.LevelWarn),
 	}

@@ -31,12 +31,19 @@ type Command struct {
 
 	// Signals are handed on to the command's process group.
 	Signals <-chan os.Signal
+
+	// Warn is told what a user has to know while the command runs; nil: nobody is.
+	Warn func(text string)
 }
 
 // An Outcome tells how a command ended.
 type Outcome struct {
 	Status int  // as a shell has it: 128+n after signal n
 	Lost   bool // it was ended because the grant was, or was about to be
+
+	// Unreached says that the command runs as another user, so that no signal could
+	// be sent to it: what it has started may go on.
+	Unreached bool
 }
 
 // Exit statuses for a command that did not start, as a shell has them.
@@ -93,15 +100,19 @@ func sameName(a, b string) bool {
 	return a == b
 }
 
-// Run runs the command under the grant and returns when it has ended. The error
-// is a StartError if it never started, and nil otherwise.
+// Run runs the command under the grant and returns when it has ended, and with it, where
+// it was asked to, or the grant was lost, all of its group. The error is a StartError if
+// it never started, and nil otherwise.
 func (c *Command) Run(g Grant) (Outcome, error) {
 	p, err := Start(c)
 	if err != nil {
 		return Outcome{}, err
 	}
-	tty := openTerminal(c.Stdin)
+	tty := openTerminal()
 	defer tty.close(p)
-	s := &supervision{p: p, g: g, tty: tty, killAfter: c.KillAfter}
+	s := &supervision{p: p, g: g, tty: tty, killAfter: c.KillAfter, warn: c.Warn}
+	if s.warn == nil {
+		s.warn = func(string) {}
+	}
 	return s.run(c.Signals), nil
 }

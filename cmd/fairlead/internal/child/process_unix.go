@@ -50,14 +50,19 @@ func Start(c *Command) (*Process, error) {
 	return p, nil
 }
 
-// wait reaps the command, and reports each time that it is stopped.
+// wait reaps the command, and reports each time that it is stopped. Where orphans are
+// ours, as in a container of which we are the first process, it reaps those of the group.
 func (p *Process) wait() {
 	defer close(p.exited)
+	which := -p.pid // the group
 	for {
 		var status unix.WaitStatus
-		_, err := unix.Wait4(p.pid, &status, unix.WUNTRACED, nil)
+		pid, err := unix.Wait4(which, &status, unix.WUNTRACED, nil)
 		switch {
 		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.ECHILD) && which != p.pid:
+			which = p.pid // it has left its group
+		case err == nil && pid != p.pid:
 		case err != nil:
 			p.status = StatusNotExecutable // no such child: it cannot be, or SIGCHLD is ignored
 			return
@@ -96,16 +101,35 @@ func (p *Process) Signal(sig os.Signal) error {
 }
 
 // Kill ends the whole group at once.
-func (p *Process) Kill() { _ = unix.Kill(-p.pid, unix.SIGKILL) }
+func (p *Process) Kill() { _ = p.kill() }
+
+func (p *Process) kill() error { return p.Signal(unix.SIGKILL) }
 
 // terminate asks the group to end. A process that is stopped gets to hear it
 // too: the signal is taken before anything else when it goes on.
-func (p *Process) terminate() {
-	_ = unix.Kill(-p.pid, unix.SIGTERM)
-	_ = unix.Kill(-p.pid, unix.SIGCONT)
+func (p *Process) terminate() error {
+	err := p.Signal(unix.SIGTERM)
+	p.resume()
+	return err
 }
 
-// empty reports whether nobody is left in the group.
-func (p *Process) empty() bool { return errors.Is(unix.Kill(-p.pid, 0), unix.ESRCH) }
+// resume lets the group go on, if it is stopped.
+func (p *Process) resume() { _ = p.Signal(unix.SIGCONT) }
+
+// empty reports whether nobody is left in the group of a command that has ended. Orphans
+// that are ours are reaped: until then they are there.
+func (p *Process) empty() bool {
+	for {
+		pid, err := unix.Wait4(-p.pid, nil, unix.WNOHANG, nil)
+		if pid <= 0 && !errors.Is(err, unix.EINTR) {
+			return errors.Is(unix.Kill(-p.pid, 0), unix.ESRCH)
+		}
+	}
+}
 
 func isResume(sig os.Signal) bool { return sig == unix.SIGCONT }
+
+// isEnd reports whether a signal ends most programs.
+func isEnd(sig os.Signal) bool {
+	return sig == unix.SIGINT || sig == unix.SIGTERM || sig == unix.SIGHUP || sig == unix.SIGQUIT
+}

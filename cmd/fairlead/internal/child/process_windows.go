@@ -100,12 +100,30 @@ func (p *Process) Signal(sig os.Signal) error {
 }
 
 // Kill ends the whole job at once.
-func (p *Process) Kill() { _ = windows.TerminateJobObject(p.job, 1) }
+func (p *Process) Kill() { _ = p.kill() }
 
-func (p *Process) terminate() { _ = p.Signal(os.Interrupt) }
+func (p *Process) kill() error { return windows.TerminateJobObject(p.job, 1) }
 
-// empty has no cheap answer here: what is left of the job is killed when its
-// time is over.
-func (p *Process) empty() bool { return false }
+func (p *Process) terminate() error { return p.Signal(os.Interrupt) }
+
+func (p *Process) resume() {} // nothing is ever stopped
+
+// accounting is JOBOBJECT_BASIC_ACCOUNTING_INFORMATION.
+type accounting struct {
+	_               [4]int64 // times
+	_               [2]uint32
+	activeProcesses uint32
+	_               uint32
+}
+
+// empty reports whether nobody is left in the job.
+func (p *Process) empty() bool {
+	var a accounting
+	err := windows.QueryInformationJobObject(p.job, windows.JobObjectBasicAccountingInformation,
+		uintptr(unsafe.Pointer(&a)), uint32(unsafe.Sizeof(a)), nil)
+	return err == nil && a.activeProcesses == 0
+}
 
 func isResume(os.Signal) bool { return false }
+
+func isEnd(os.Signal) bool { return true }

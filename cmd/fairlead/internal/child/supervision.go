@@ -1,7 +1,10 @@
 package child
 
 import (
+	"errors"
+	"io/fs"
 	"os"
+	"syscall"
 	"time"
 )
 
@@ -20,9 +23,13 @@ type supervision struct {
 	g         Grant
 	tty       *terminal
 	killAfter time.Duration
+	warn      func(string)
 
-	phase  phase
-	killAt time.Time // while ending, when the grant is lost already; else zero
+	phase     phase
+	killAt    time.Time // while ending, when the grant is lost already; else zero
+	passed    os.Signal // the latest that was handed on
+	asked     bool      // one of them asks to end
+	unreached bool      // a signal could not be sent
 }
 
 // run returns when the command has ended.
@@ -33,11 +40,13 @@ func (s *supervision) run(signals <-chan os.Signal) Outcome {
 	for {
 		select {
 		case <-s.p.Exited():
-			return s.ended()
+			return s.ended(signals)
 		case sig := <-signals:
 			s.signal(sig)
 		case sig := <-s.p.stops:
-			s.tty.stopped(s.p, sig)
+			if s.tty.stopped(s.p, sig); s.asked {
+				s.p.resume()
+			}
 		case <-lost:
 			lost = nil
 			s.end()
@@ -49,7 +58,8 @@ func (s *supervision) run(signals <-chan os.Signal) Outcome {
 }
 
 // signal hands a signal on. A command that was stopped while its grant was lost
-// is not resumed: the next step is to kill it.
+// is not resumed: the next step is to kill it. One that is stopped gets to hear that
+// it shall end: nobody else might resume it.
 func (s *supervision) signal(sig os.Signal) {
 	if isResume(sig) {
 		if !s.valid() {
@@ -57,7 +67,21 @@ func (s *supervision) signal(sig os.Signal) {
 		}
 		s.tty.resumed(s.p)
 	}
-	_ = s.p.Signal(sig) // fails if it has just ended
+	s.sent(s.p.Signal(sig))
+	s.passed = sig
+	s.asked = s.asked || sig == os.Interrupt || sig == syscall.SIGTERM
+	if isEnd(sig) && s.valid() {
+		s.p.resume()
+	}
+}
+
+// sent takes the outcome of a signal, which fails if the command has just ended, or
+// is not ours to end.
+func (s *supervision) sent(err error) {
+	if errors.Is(err, fs.ErrPermission) && !s.unreached {
+		s.unreached = true
+		s.warn("the command runs as another user, so that no signal reaches it: it goes on, whatever becomes of what is held")
+	}
 }
 
 // due returns when the next step is to be taken, as far as is known now: each
@@ -102,31 +126,60 @@ func (s *supervision) end() {
 
 func (s *supervision) terminate() {
 	s.phase = ending
-	s.p.terminate()
+	s.sent(s.p.terminate())
 }
 
 func (s *supervision) kill() {
 	s.phase = killed
-	s.p.Kill()
+	s.sent(s.p.kill())
 }
 
-// ended returns the outcome. Where the grant is lost, what the command has left
-// in its group has to go as well; it has got SIGTERM, and may take its time until
-// the deadline.
-func (s *supervision) ended() Outcome {
-	lost := !s.valid() || s.phase != running
-	if lost {
-		if s.phase == running {
+const (
+	look     = 10 * time.Millisecond // how often what is left of a group is looked at
+	telling  = time.Second           // when a wait for it is told
+	lastTime = time.Second           // for what was killed to be gone
+)
+
+// ended returns the outcome, once what the command has left in its group may be left
+// alone.
+//
+// Where the grant is lost, it has to go as well; it has got SIGTERM, and may take its
+// time until the deadline. Where the command was asked to end, so were all of its group:
+// a shell ends at once, and what it was waiting for may still be at it. Another request
+// to end ends that wait.
+func (s *supervision) ended(signals <-chan os.Signal) Outcome {
+	asked := s.asked || s.endedBy(s.passed)
+	tell := time.Now().Add(telling)
+	for s.phase != killed && (asked || s.isLost()) && !s.p.empty() {
+		if s.isLost() && s.phase == running {
 			s.end()
 		}
-		for s.phase != killed && !s.p.empty() {
-			pause := time.NewTimer(min(10*time.Millisecond, max(0, time.Until(s.due()))))
-			<-pause.C
-			s.advance()
+		if !s.isLost() && !tell.IsZero() && time.Now().After(tell) {
+			tell = time.Time{}
+			s.warn("the command has ended, and what it has started still runs: what is held is kept until that ends, or another signal comes")
 		}
+		select {
+		case sig := <-signals:
+			s.signal(sig)
+			asked = asked && !isEnd(sig)
+		case <-time.After(min(look, max(0, time.Until(s.due())))):
+		}
+		s.advance()
 	}
-	return Outcome{Status: s.p.Status(), Lost: lost}
+	for until := time.Now().Add(lastTime); s.phase == killed && !s.unreached && !s.p.empty() && time.Now().Before(until); {
+		time.Sleep(look)
+	}
+	return Outcome{Status: s.p.Status(), Lost: s.isLost(), Unreached: s.unreached}
 }
+
+// endedBy reports whether the command was ended by a signal.
+func (s *supervision) endedBy(sig os.Signal) bool {
+	n, ok := sig.(syscall.Signal)
+	return ok && s.p.Status() == 128+int(n)
+}
+
+// isLost reports whether the grant is, or the command was ended as if it were.
+func (s *supervision) isLost() bool { return s.phase != running || !s.valid() }
 
 // valid reports whether the grant still entitles the command to run.
 func (s *supervision) valid() bool {

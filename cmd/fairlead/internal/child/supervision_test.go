@@ -311,3 +311,116 @@ func TestCommandThatIsStoppedAfterTheLossIsNotResumed(t *testing.T) {
 		t.Errorf("%+v, want it killed", got)
 	}
 }
+
+// A shell that is asked to end does so at once, also where it waits for a program: what that
+// still does, it does under the lock.
+func TestCommandThatWasAskedToEndHasEndedWithItsWholeGroup(t *testing.T) {
+	for what, sig := range map[string]syscall.Signal{"TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP} {
+		done := filepath.Join(t.TempDir(), "done")
+		r := newRun(t, `
+			sh -c 'trap "sleep 0.3; touch `+done+`; exit" `+what+`; echo ready; while :; do sleep 0.05; done'
+			true`)
+		wait := r.begin()
+		r.expect("ready")
+		r.signals <- sig
+		if got := wait(); got != (Outcome{Status: 128 + int(sig)}) {
+			t.Errorf("%s: %+v, want status %d", what, got, 128+int(sig))
+		}
+		if _, err := os.Stat(done); err != nil {
+			t.Errorf("after %s a process of the command outlived it: %v", what, err)
+		}
+	}
+}
+
+func TestGrantThatIsLostWhileTheGroupEndsEndsIt(t *testing.T) {
+	r := newRun(t, `
+		sh -c 'trap "" TERM; echo ready; while :; do sleep 0.05; done'
+		true`)
+	r.c.KillAfter = 300 * time.Millisecond
+	told := make(chan string, 1)
+	r.c.Warn = func(text string) { told <- text }
+	wait := r.begin()
+	r.expect("ready")
+	r.signals <- syscall.SIGTERM
+	if text := <-told; !strings.Contains(text, "still runs") {
+		t.Errorf("it says %q", text)
+	}
+	r.g.cancel()
+	if got := wait(); got != (Outcome{Status: 128 + 15, Lost: true}) {
+		t.Errorf("%+v, want it lost", got)
+	}
+	r.expectEnd()
+}
+
+func TestSecondRequestToEndWaitsForNobody(t *testing.T) {
+	end := filepath.Join(t.TempDir(), "end")
+	r := newRun(t, `
+		sh -c 'trap "" TERM; echo ready; until [ -e `+end+` ]; do sleep 0.05; done'
+		true`)
+	told := make(chan string, 1)
+	r.c.Warn = func(text string) { told <- text }
+	wait := r.begin()
+	r.expect("ready")
+	r.signals <- syscall.SIGTERM
+	<-told
+	r.signals <- syscall.SIGUSR1 // is no request
+	r.signals <- syscall.SIGTERM
+	if got := wait(); got != (Outcome{Status: 128 + 15}) {
+		t.Errorf("%+v, want status %d", got, 128+15)
+	}
+	if err := os.WriteFile(end, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.expectEnd()
+}
+
+// What is left in the background of a command that ends by itself is none of our business.
+func TestCommandThatEndsByItselfLeavesItsBackgroundAlone(t *testing.T) {
+	end := filepath.Join(t.TempDir(), "end")
+	r := newRun(t, `
+		trap '' HUP
+		sh -c 'until [ -e `+end+` ]; do sleep 0.05; done' &
+		echo ready
+		read x || true
+		exit 3`)
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	r.c.Stdin = read
+	wait := r.begin()
+	r.expect("ready")
+	r.signals <- syscall.SIGHUP // to which it does not end
+	_ = write.Close()
+	if got := wait(); got != (Outcome{Status: 3}) {
+		t.Errorf("%+v, want status 3", got)
+	}
+	if err := os.WriteFile(end, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.expectEnd()
+}
+
+func TestStoppedCommandHearsThatItIsAskedToEnd(t *testing.T) {
+	r := newRun(t, `trap 'echo asked; exit 4' TERM; echo ready; while :; do sleep 0.05; done`)
+	wait := r.begin()
+	r.expect("ready")
+	r.signals <- syscall.SIGSTOP
+	r.signals <- syscall.SIGTERM
+	r.expect("asked")
+	if got := wait(); got != (Outcome{Status: 4}) {
+		t.Errorf("%+v, want status 4", got)
+	}
+}
+
+func TestCommandThatCannotBeSignalledIsTold(t *testing.T) {
+	told := make(chan string, 10)
+	s := &supervision{warn: func(text string) { told <- text }}
+	s.sent(unix.ESRCH)
+	s.sent(unix.EPERM)
+	s.sent(unix.EPERM)
+	if !s.unreached || len(told) != 1 || !strings.Contains(<-told, "another user") {
+		t.Errorf("unreached: %v, told %d times", s.unreached, len(told))
+	}
+}

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/fairlead-go/fairlead/cmd/fairlead/internal/pty"
 )
 
@@ -124,5 +126,77 @@ func TestCommandDiesWithItsSupervisor(t *testing.T) {
 	_ = cmd.Wait()
 	if _, err := io.ReadAll(output); err != nil {
 		t.Errorf("the command outlived its supervisor: %v", err)
+	}
+}
+
+// One asks for a password at the terminal, with data on standard input.
+func TestCommandReadsFromTheTerminalBesideItsInput(t *testing.T) {
+	p := atTerminal(t, "sh", "-c", `
+		echo data | "$SUPERVISE" /bin/sh -c 'echo ready; read x </dev/tty; read y; echo "got $x and $y"'`)
+	p.expect("ready")
+	p.typeIn("secret\n")
+	p.expect("got secret and data")
+}
+
+func TestShellSuspendsACommandWithoutInput(t *testing.T) {
+	p := atTerminal(t, "sh", "-c", `
+		set -m
+		"$SUPERVISE" /bin/sh -c 'echo ready; until read x </dev/tty; do sleep 0.1; done; echo "got $x"' </dev/null
+		echo "suspended: $?"
+		fg
+		echo "finished: $?"`)
+	p.expect("ready")
+	p.typeIn("\x1a") // Ctrl-Z
+	p.expect("suspended: ")
+	p.typeIn("two\n")
+	p.expect("got two")
+	p.expect("finished: 0")
+}
+
+// Whoever stops the command alone can resume it alone: its supervisor has to be there then.
+func TestSupervisorGoesOnWhileItsCommandIsStopped(t *testing.T) {
+	p := atTerminal(t, "sh", "-c", `
+		set -m
+		"$SUPERVISE" /bin/sh -c '
+			(sleep 1; kill -CONT $$) &
+			echo ready
+			kill -STOP $$
+			read x
+			echo "got $x"'
+		echo "finished: $?"`)
+	p.expect("ready")
+	p.typeIn("one\n")
+	p.expect("got one")
+	p.expect("finished: 0")
+}
+
+// As the first process of a container is: orphans are its own, and nobody else reaps them.
+func TestOrphansOfTheGroupAreReaped(t *testing.T) {
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0) }()
+	r := newRun(t, `
+		for i in 1 2 3; do (sleep 0.1 &); done
+		sleep 0.5
+		ps -o stat= --ppid $PPID | grep -c Z
+		sleep 0.3 &
+		exec sh -c 'echo asked; read x'`)
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	defer write.Close()
+	r.c.Stdin = read
+	wait := r.begin()
+	r.expect("0")
+	r.expect("asked")
+	r.signals <- unix.SIGTERM
+	if got := wait(); got != (Outcome{Status: 128 + 15}) {
+		t.Errorf("%+v, want status %d", got, 128+15)
+	}
+	if pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); err != unix.ECHILD {
+		t.Errorf("the process %d is still there: %v", pid, err)
 	}
 }

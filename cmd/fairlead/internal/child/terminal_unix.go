@@ -9,21 +9,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A terminal is the one that controls this process and is its standard input.
-// The methods of a nil terminal do nothing.
+// A terminal is the one that controls this process. The methods of a nil terminal do
+// nothing.
 type terminal struct {
 	fd   int
 	own  int  // our process group
 	lent bool // the command had it when it was stopped
 }
 
-// openTerminal returns nil when f is not the controlling terminal.
-func openTerminal(f *os.File) *terminal {
-	if f == nil {
+// openTerminal returns nil when no terminal controls this process. It need not be standard
+// input: one asks for a password at the terminal, whatever that is.
+func openTerminal() *terminal {
+	fd, err := unix.Open("/dev/tty", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
 		return nil
 	}
-	t := &terminal{fd: int(f.Fd()), own: unix.Getpgrp()}
+	t := &terminal{fd: fd, own: unix.Getpgrp()}
 	if _, err := t.foreground(); err != nil {
+		_ = unix.Close(fd)
 		return nil
 	}
 	// While the command has the terminal, we are the background job, and
@@ -41,6 +44,7 @@ func (t *terminal) close(p *Process) {
 	}
 	t.take(p)
 	signal.Reset(unix.SIGTTOU)
+	_ = unix.Close(t.fd)
 }
 
 // foreground returns the process group that has the terminal.
@@ -75,12 +79,16 @@ func (t *terminal) stopped(p *Process, sig os.Signal) {
 		// One of the group asked before it was lent.
 	case t.unattended():
 		// No shell could resume us, so Ctrl-Z is not obeyed.
+	case sig == unix.SIGSTOP && group != p.pid:
+		// Nobody did that at the terminal. Whoever did can resume the command alone, which
+		// must not run on under a supervisor that is stopped.
+		return
 	default:
 		t.lent = t.take(p)
 		_ = unix.Kill(0, unix.SIGSTOP) // we go on from here when the shell says so
 		return
 	}
-	_ = p.Signal(unix.SIGCONT)
+	p.resume()
 }
 
 // unattended reports whether nobody in our session looks after our group, as in

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -26,7 +25,7 @@ const (
 // A Board knows how names stand. Its methods are safe for concurrent use.
 type Board struct {
 	s        *session.Session
-	prefix   string
+	prefix   string // of all names that it is asked about
 	interval time.Duration
 
 	mu      sync.Mutex
@@ -108,7 +107,7 @@ func (b *Board) take(queues []watch.Snapshot, began, now time.Time) {
 		b.record(q.Name)
 	}
 	for name, r := range b.names {
-		if r.following != nil || r.seen.After(began) || !strings.HasPrefix(name, b.prefix) {
+		if r.following != nil || r.seen.After(began) {
 			continue // known better than the list has it
 		}
 		q := states[name]
@@ -124,7 +123,7 @@ func (b *Board) take(queues []watch.Snapshot, began, now time.Time) {
 func (b *Board) record(name string) *record {
 	r := b.names[name]
 	if r == nil {
-		r = &record{queue: watch.Snapshot{Name: name}, entries: map[uint64]*stay{}, known: b.listed && strings.HasPrefix(name, b.prefix)}
+		r = &record{queue: watch.Snapshot{Name: name}, entries: map[uint64]*stay{}, known: b.listed}
 		b.names[name] = r
 	}
 	return r
@@ -267,6 +266,13 @@ func (b *Board) dossier(name string) dossier {
 		d.grants = append(d.grants, g)
 	}
 	return d
+}
+
+// wasListed tells whether all names have been read once.
+func (b *Board) wasListed() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.listed
 }
 
 // store returns how the store has answered lately.

@@ -188,7 +188,7 @@ func (h *Handler) list(title, kind string) http.HandlerFunc {
 	}
 }
 
-func (h *Handler) read() bool { return len(h.board.store()) > 0 }
+func (h *Handler) read() bool { return h.board.wasListed() }
 
 // nameBody is the body of the page of a name.
 type nameBody struct {
@@ -200,9 +200,9 @@ type nameBody struct {
 }
 
 func (h *Handler) name(w http.ResponseWriter, r *http.Request) {
-	name, err := nameOf(r)
+	name, err := h.nameOf(r)
 	if err != nil {
-		h.refuse(w, http.StatusBadRequest, "No such name", err)
+		h.refuse(w, statusOf(err), "No such name", err)
 		return
 	}
 	d := h.board.dossier(name)
@@ -212,12 +212,27 @@ func (h *Handler) name(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-func nameOf(r *http.Request) (string, error) {
+// errOutside is the error of a name that does not begin as those of the dashboard do.
+var errOutside = errors.New("the dashboard does not show this name")
+
+// nameOf returns the name that a request is for, if the dashboard shows it.
+func (h *Handler) nameOf(r *http.Request) (string, error) {
 	name := r.FormValue("name")
 	if name == "" {
 		return "", errors.New("the address has no name")
 	}
+	if !strings.HasPrefix(name, h.board.prefix) {
+		return "", fmt.Errorf("%w: only names that start with %q", errOutside, h.board.prefix)
+	}
 	return name, driver.CheckName(name)
+}
+
+// statusOf is that of an answer to a request without a name to show.
+func statusOf(err error) int {
+	if errors.Is(err, errOutside) {
+		return http.StatusNotFound
+	}
+	return http.StatusBadRequest
 }
 
 func (h *Handler) store(w http.ResponseWriter, _ *http.Request) {
@@ -246,7 +261,7 @@ func (h *Handler) loginForm(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *Handler) login(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	short(w, r)
 	next := r.PostFormValue("next")
 	if !h.access.proves(r.PostFormValue("token")) {
 		h.opts.Logger.Warn("somebody tried to log in with a wrong token", "from", r.RemoteAddr)

@@ -60,6 +60,12 @@ func (l *logged) String() string {
 
 func newSite(t *testing.T, opts Options) *site {
 	t.Helper()
+	return newSiteOf(t, "", opts)
+}
+
+// newSiteOf is newSite for names with the prefix.
+func newSiteOf(t *testing.T, prefix string, opts Options) *site {
+	t.Helper()
 	st := memory.NewStore()
 	holder, err := st.Session(t.Context(), nil)
 	if err != nil {
@@ -71,7 +77,7 @@ func newSite(t *testing.T, opts Options) *site {
 	}
 	log := &logged{}
 	opts.Logger = slog.New(slog.NewTextHandler(log, nil))
-	board := NewBoard(onlooker, "", 20*time.Millisecond)
+	board := NewBoard(onlooker, prefix, 20*time.Millisecond)
 	h, err := New(board, &opts)
 	if err != nil {
 		t.Fatal(err)
@@ -350,6 +356,26 @@ func TestNothingIsReleasedUnlessThatIsAllowed(t *testing.T) {
 		if resp, _ := s.ask(method, "/release?name=a&token=1", url.Values{}, nil); resp.StatusCode != http.StatusNotFound {
 			t.Errorf("%s /release: %s", method, resp.Status)
 		}
+	}
+}
+
+func TestNamesWithoutThePrefixAreNeitherShownNorReleased(t *testing.T) {
+	s := newSiteOf(t, "a/", Options{AllowRelease: true})
+	inside, outside := s.hold("a/b", ""), s.hold("b/secret", "the note")
+	s.shows(pageOf("a/b"), "1 holder")
+	for path, want := range map[string]int{
+		"/release?name=a%2Fb&token=" + fmt.Sprint(inside.Token()):       http.StatusOK,
+		"/release?name=b%2Fsecret&token=" + fmt.Sprint(outside.Token()): http.StatusNotFound,
+		pageOf("b/secret"):             http.StatusNotFound,
+		"/events/name?name=b%2Fsecret": http.StatusNotFound,
+		"/events/name?name=":           http.StatusBadRequest,
+	} {
+		if resp, body := s.ask("GET", path, nil, nil); resp.StatusCode != want || strings.Contains(body, "the note") {
+			t.Errorf("%s: %s, want %d\n%s", path, resp.Status, want, body)
+		}
+	}
+	if body := s.shows("/", "a/b"); strings.Contains(body, "secret") {
+		t.Errorf("the list has a name without the prefix:\n%s", body)
 	}
 }
 

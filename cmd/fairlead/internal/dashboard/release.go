@@ -16,6 +16,7 @@ import (
 
 const (
 	maxForm        = 16 << 10
+	formTimeout    = 20 * time.Second // to be sent
 	releaseTimeout = 10 * time.Second // for the owner to let go
 )
 
@@ -48,8 +49,8 @@ func (h *Handler) ask(w http.ResponseWriter, r *http.Request, body releaseBody, 
 		h.refuse(w, http.StatusBadRequest, "Nothing to release", fmt.Errorf("the token %q is no number", body.Token))
 		return
 	}
-	if _, err := nameOf(r); err != nil {
-		h.refuse(w, http.StatusBadRequest, "Nothing to release", err)
+	if _, err := h.nameOf(r); err != nil {
+		h.refuse(w, statusOf(err), "Nothing to release", err)
 		return
 	}
 	limited, cancel := context.WithTimeout(r.Context(), listTimeout)
@@ -74,9 +75,15 @@ func (h *Handler) ask(w http.ResponseWriter, r *http.Request, body releaseBody, 
 	h.serve(w, status, "release", page{Title: "Release " + body.Name, Body: body})
 }
 
+// short bounds the form that a request has, and how long it may take to come.
+func short(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(formTimeout)) // fails where there is no connection
+}
+
 // release breaks what has that token under that name, and nothing else.
 func (h *Handler) release(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	short(w, r)
 	if err := r.ParseForm(); err != nil {
 		h.refuse(w, http.StatusBadRequest, "Nothing was released", err)
 		return

@@ -146,9 +146,9 @@ func (h *Handler) changes(from, to []row, kind string) string {
 }
 
 func (h *Handler) streamName(w http.ResponseWriter, r *http.Request) {
-	name, err := nameOf(r)
+	name, err := h.nameOf(r)
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
+		http.Error(w, err.Error(), statusOf(err))
 		return
 	}
 	defer h.board.Follow(name)()

@@ -134,7 +134,7 @@ func report(w http.ResponseWriter, err error) {
 
 // Serve answers requests at l until the function returned is called, which closes l.
 func Serve(l net.Listener, h http.Handler) (stop func()) {
-	srv := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, IdleTimeout: time.Minute}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
