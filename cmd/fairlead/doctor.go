@@ -70,7 +70,7 @@ when fairlead failed, wrong usage included; 128+n when signal n ended it.`,
 }
 
 func doctor(out io.Writer, store *storeFlags, form output, timeout time.Duration) error {
-	d := newDesk()
+	d := newDesk(otherSignals...)
 	defer d.close()
 	ctx, cancel := context.WithTimeout(d.ctx, timeout)
 	defer cancel()

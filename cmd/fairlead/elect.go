@@ -79,7 +79,7 @@ func (e *electCommand) read(cmd *cobra.Command, args []string) error {
 }
 
 func (e *electCommand) run(cmd *cobra.Command) error {
-	d := newDesk()
+	d := newDesk(otherSignals...)
 	defer d.close()
 	stop, err := e.telemetry.start(d.ctx, e.http != "")
 	if err != nil {

@@ -59,7 +59,7 @@ func (h *holdCommand) parse(cmd *cobra.Command, args []string) error {
 }
 
 func (h *holdCommand) run(cmd *cobra.Command) error {
-	d := newDesk()
+	d := newDesk(otherSignals...)
 	defer d.close()
 	stop, err := h.telemetry.start(d.ctx, false)
 	if err != nil {

@@ -21,7 +21,7 @@ func (f *storeFlags) look(do func(ctx context.Context, s *session.Session) error
 }
 
 func (f *storeFlags) lookLogging(logger *slog.Logger, do func(ctx context.Context, s *session.Session) error) error {
-	d := newDesk()
+	d := newDesk(otherSignals...)
 	defer d.close()
 	s, err := f.openLogging(d.ctx, "", logger)
 	if err == nil {

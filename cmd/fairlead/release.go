@@ -94,7 +94,7 @@ func (r *releaseCommand) parse(cmd *cobra.Command, args []string) error {
 }
 
 func (r *releaseCommand) run(cmd *cobra.Command) error {
-	d := newDesk()
+	d := newDesk(otherSignals...)
 	defer d.close()
 	err := r.work(cmd, d)
 	if status, yes := d.interrupted(); yes && err != nil {

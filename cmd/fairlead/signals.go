@@ -29,7 +29,8 @@ type signalError struct{ sig os.Signal }
 
 func (e signalError) Error() string { return fmt.Sprintf("ended by signal: %v", e.sig) }
 
-func newDesk() *desk {
+// newDesk returns a desk that receives the signals that ask to end, and those others.
+func newDesk(others ...os.Signal) *desk {
 	d := &desk{incoming: make(chan os.Signal, 16), done: make(chan struct{})}
 	d.ctx, d.cancel = context.WithCancelCause(context.Background())
 	for _, sig := range endSignals {
@@ -39,7 +40,9 @@ func newDesk() *desk {
 			signal.Notify(d.incoming, sig)
 		}
 	}
-	signal.Notify(d.incoming, otherSignals...)
+	if len(others) > 0 {
+		signal.Notify(d.incoming, others...)
+	}
 	go d.dispatch()
 	return d
 }
