@@ -103,22 +103,23 @@ func closeWhileFrozenReturns(f *fixture) {
 }
 
 // holderSeesItsLossFirst: guarantee 2.
-func holderSeesItsLossFirst(f *fixture) { f.freezeHolder(f.openShort("p")) }
+func holderSeesItsLossFirst(f *fixture) { f.freezeHolder(f.openShort("p"), 0) }
 
 // holderSeesItsLossFirstAfterLateReplies fails where trust is counted from the
 // receipt of a reply.
 func holderSeesItsLossFirstAfterLateReplies(f *fixture) {
 	p := f.openShort("p")
-	p.fault.Delay(f.shortTTL()/2 - p.present().Lag())
-	f.freezeHolder(p)
+	f.freezeHolder(p, f.shortTTL()/2-p.present().Lag())
 }
 
-// freezeHolder freezes the session when it holds and has renewed its lease, and
-// checks that its context is done by the time at which another is granted.
-func (f *fixture) freezeHolder(p *peer) {
+// freezeHolder freezes the session when it holds and has renewed its lease, with replies
+// that come so late, and checks that its context is done by the time at which another is
+// granted.
+func (f *fixture) freezeHolder(p *peer, late time.Duration) {
 	other, name, r := f.open("other"), f.name("q"), newRoom(f.TB)
 	g := p.lock(name)
 	r.enter("p", g)
+	p.fault.Delay(late)
 	next := begin(f, func() (*session.Grant, error) {
 		next, err := other.mutex(name).Lock(f.ctx)
 		if err == nil {
