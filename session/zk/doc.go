@@ -93,6 +93,11 @@
 // the timeout before. A client trusts its session from then on, for the timeout that the
 // server granted.
 //
+// Each server puts that between its own minSessionTimeout and maxSessionTimeout, whenever a
+// client connects to it, also with a session that is there. All servers should have the same:
+// where another one grants a session less, its client gives up what it holds as soon as it
+// hears of that, while it has all of the shorter timeout left, and begins another session.
+//
 // The client library sends pings of its own, whether or not the program still runs as it
 // should. Where nobody renews a session, its connection is dropped, and it expires.
 //
@@ -114,6 +119,8 @@
 //     fails may have been in their way for a moment.
 //   - The first view of a queue of permits is made of several reads. What it shows may be
 //     less than what was ahead at any one moment, and never more.
+//   - Where servers have different bounds for timeouts, who is cut off before it hears that
+//     it was granted less goes by what it was granted before: then two may hold.
 //   - Two who use an idle semaphore in the same moment, with different limits, may both be
 //     refused.
 //   - A request larger than the server's jute.maxbuffer, 1 MB unless configured, ends the

@@ -130,11 +130,34 @@ func (l *lease) Lag() time.Duration { return l.ttl/4 + 50*time.Millisecond }
 // nobody renews it, the connection is dropped for as long as the session needs to
 // expire.
 func (l *lease) Renew(ctx context.Context) error {
-	err := l.c.prompt(ctx, l.ttl/4, l.c.sync)
+	err := l.prompt(ctx, l.ttl/4, l.c.sync)
 	if err == nil {
 		l.idle.Reset(l.ttl)
 	}
 	return l.failed(ctx, "renew the session", err)
+}
+
+// prompt is that of the connection, on a session that has its TTL. Another server may have
+// granted it less, as it has bounds of its own. Then it expires sooner than those believe
+// who hold something, so for us it is over, while all of the shorter timeout is still to
+// come; at the ensemble it ends with Revoke.
+func (l *lease) prompt(ctx context.Context, limit time.Duration, f func(ctx context.Context) error) error {
+	err := l.c.prompt(ctx, limit, func(ctx context.Context) error {
+		if l.isCurtailed() { // known since the reconnection, though nothing may be answered any more
+			return driver.ErrLeaseGone
+		}
+		return f(ctx)
+	})
+	if l.isCurtailed() {
+		return driver.ErrLeaseGone
+	}
+	return err
+}
+
+// isCurtailed tells that the session's timeout has become shorter than the TTL.
+func (l *lease) isCurtailed() bool {
+	_, _, timeout := l.c.session()
+	return timeout < l.ttl
 }
 
 // Check implements driver.Lease.
@@ -144,13 +167,13 @@ func (l *lease) Check(ctx context.Context) error {
 		return l.failed(ctx, op, err)
 	}
 	_, err := l.c.exists(ctx, l.s.sessionPath(l.id))
-	if errors.Is(err, zk.ErrNoNode) {
+	if errors.Is(err, zk.ErrNoNode) || l.isCurtailed() {
 		return fmt.Errorf("%s: %w", op, driver.ErrLeaseGone)
 	}
 	return l.failed(ctx, op, err)
 }
 
-// Watch implements driver.Lease. It looks at the session's node after each
+// Watch implements driver.Lease. It looks at the session's timeout and its node after each
 // reconnection, and expects an answer soon: a session that was closed while the
 // connection was being made may have been left without a word. Whether the node has
 // marks, whoever asks for them sees.
@@ -160,7 +183,7 @@ func (l *lease) Watch(ctx context.Context, marked func()) error {
 	for limit := first; ; {
 		var n node
 		var w *watch
-		err := l.c.prompt(ctx, limit, func(ctx context.Context) (err error) {
+		err := l.prompt(ctx, limit, func(ctx context.Context) (err error) {
 			n, w, err = l.c.existsW(ctx, l.s.sessionPath(l.id))
 			return err
 		})
@@ -201,7 +224,7 @@ func (l *lease) listen(ctx context.Context, w *watch) error {
 			return errGone
 		case <-ask.C:
 		}
-		if err := l.c.prompt(ctx, l.ttl/3, l.c.sync); err != nil {
+		if err := l.prompt(ctx, l.ttl/3, l.c.sync); err != nil {
 			return err
 		}
 	}
