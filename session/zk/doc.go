@@ -62,6 +62,9 @@
 // one watch on a node, however many of its goroutines wait for it. Leaving deletes
 // the node, whose path never comes again.
 //
+// A server may lag behind the leader. So who is to be refused at once for what is in a queue
+// syncs, and looks once more.
+//
 // Who leaves as the first of a queue, with others behind, leaves word in the transaction that
 // deletes its node: it makes another one, and deletes that. So who joined a queue again
 // within 100 ms after leaving it, and has two watches more, has its turn by events alone:

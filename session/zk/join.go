@@ -31,7 +31,7 @@ func (l *lease) Join(ctx context.Context, c driver.Claim) (driver.View, error) {
 	}
 	known := l.claim(c)
 	if c.Limit > 0 {
-		if err := l.ensureLimit(ctx, c); err != nil {
+		if err := l.unlessStale(ctx, func() error { return l.ensureLimit(ctx, c) }); err != nil {
 			return driver.View{}, l.refused(ctx, op, c, err)
 		}
 	}
@@ -100,11 +100,13 @@ func (l *lease) makeAlone(ctx context.Context, c driver.Claim, dir string, entry
 		}
 		set := &zk.SetDataRequest{Path: dir, Version: -1}
 		if c.Admit != nil {
-			version, err := l.admit(ctx, c, dir)
+			err := l.unlessStale(ctx, func() (err error) {
+				set.Version, err = l.admit(ctx, c, dir)
+				return err
+			})
 			if err != nil {
 				return nil, err
 			}
-			set.Version = version
 		}
 		done, failed, err := l.c.multi(ctx, &zk.CheckVersionRequest{Path: l.s.sessionPath(l.id), Version: epoch}, entry, set)
 		switch {
@@ -125,6 +127,20 @@ func (l *lease) makeAlone(ctx context.Context, c driver.Claim, dir string, entry
 			return nil, err
 		}
 	}
+}
+
+// unlessStale makes a call that looks at a queue, and may refuse a claim for what is in it.
+// A server may lag behind what the claimant has been told of, a release say. So a refusal
+// counts once it was found in what is as new as the claim: only who is refused pays for that.
+func (l *lease) unlessStale(ctx context.Context, look func() error) error {
+	err := look()
+	if !isRefusal(err) {
+		return err
+	}
+	if err := l.c.sync(ctx); err != nil {
+		return err
+	}
+	return look()
 }
 
 // admit asks Admit about the queue as it is, and returns the version of its node.

@@ -1,0 +1,45 @@
+package zk_test
+
+import (
+	"testing"
+
+	"github.com/fairlead-go/fairlead/session/driver"
+	"github.com/fairlead-go/fairlead/session/zk"
+)
+
+// Who was told of a release, and then is refused what was released, has been told something
+// that was not so at any moment of its call.
+func TestJoinIsNotRefusedForWhatALaggingServerShows(t *testing.T) {
+	t.Parallel()
+	alone := func(v driver.View) bool { return len(v.Ahead) == 0 }
+	for what, c := range map[string]struct {
+		held, wanted driver.Claim
+		admit        func(driver.View) bool
+	}{
+		"a lock":                            {claim("q"), claim("q"), alone},
+		"a permit":                          {permit(1), permit(1), alone},
+		"another limit":                     {permit(3), permit(5), nil},
+		"another limit, if it may have one": {permit(3), permit(5), alone},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			p, q := enter(t, nil), enter(t, nil)
+			lag := zk.Lag(q.Lease)
+			v, err := p.Join(bounded(t), c.held)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.wanted.Admit = c.admit
+			if v, err := q.Join(bounded(t), c.wanted); err == nil {
+				t.Fatalf("Join of what is held returned %+v", v)
+			}
+			p.leave(v.Me)
+			lag()
+			mine, err := q.Join(bounded(t), c.wanted)
+			if err != nil {
+				t.Fatalf("Join of what was released returned %v", err)
+			}
+			q.leave(mine.Me)
+		})
+	}
+}
