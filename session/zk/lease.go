@@ -268,16 +268,19 @@ func (l *lease) tidyAll(ctx context.Context) error {
 		}
 	}
 	l.mu.Unlock()
+	if len(names) == 0 {
+		return nil
+	}
+	c, err := l.s.reading(ctx)
+	if err == nil {
+		err = c.sync(ctx) // this server may not know yet that the session has ended
+	}
 	for _, name := range names {
-		c, err := l.s.reading(ctx)
 		if err == nil {
 			err = l.s.tidy(ctx, c, name)
 		}
-		if err != nil {
-			return l.s.failed(ctx, "tidy up queue "+quoted(name), err)
-		}
 	}
-	return nil
+	return l.s.failed(ctx, "tidy up after the session", err)
 }
 
 // Entries implements driver.Lease. ZooKeeper does not say what belongs to a session,

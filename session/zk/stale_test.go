@@ -43,3 +43,26 @@ func TestJoinIsNotRefusedForWhatALaggingServerShows(t *testing.T) {
 		})
 	}
 }
+
+// The server that the queue is looked at on may not know yet that the session was closed.
+func TestRevokeTakesTheLimitAwayWhereAServerLags(t *testing.T) {
+	t.Parallel()
+	p := enter(t, nil)
+	lag, err := zk.LagReading(bounded(t), p.store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Join(bounded(t), permit(1)); err != nil {
+		t.Fatal(err)
+	}
+	if tokens := p.queue("q"); len(tokens) != 1 {
+		t.Fatalf("the queue is %v, want one permit", tokens)
+	}
+	lag()
+	if err := p.Revoke(bounded(t)); err != nil {
+		t.Fatal(err)
+	}
+	if _, full := byHand(t, server.Addr(), "").tree(prefix(t)); len(full) > 0 {
+		t.Errorf("after Revoke there is %v", full)
+	}
+}
