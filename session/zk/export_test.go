@@ -1,6 +1,7 @@
 package zk
 
 import (
+	"context"
 	"strings"
 
 	"github.com/go-zookeeper/zk"
@@ -56,6 +57,15 @@ func Interpose(l driver.Lease, f Interposer) {
 	z.c.keeper = interposed{z.c.keeper, f}
 }
 
+// InterposeReading is Interpose for what needs no lease.
+func InterposeReading(ctx context.Context, st driver.Store, f Interposer) error {
+	c, err := st.(*store).reading(ctx)
+	if err == nil {
+		c.keeper = interposed{c.keeper, f}
+	}
+	return err
+}
+
 func (i interposed) Multi(ops ...any) ([]zk.MultiResponse, error) {
 	return i.f(ops, func() ([]zk.MultiResponse, error) { return i.keeper.Multi(ops...) })
 }
@@ -65,6 +75,14 @@ func (i interposed) Delete(path string, version int32) error {
 		return nil, i.keeper.Delete(path, version)
 	})
 	return err
+}
+
+func (i interposed) Set(path string, data []byte, version int32) (stat *zk.Stat, err error) {
+	_, err = i.f([]any{&zk.SetDataRequest{Path: path, Data: data, Version: version}}, func() ([]zk.MultiResponse, error) {
+		stat, err = i.keeper.Set(path, data, version)
+		return nil, err
+	})
+	return stat, err
 }
 
 func (i interposed) Children(path string) (names []string, stat *zk.Stat, err error) {

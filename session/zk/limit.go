@@ -42,27 +42,66 @@ func (s *store) limitOf(name string, n node) (driver.Limit, error) {
 // SetLimit implements driver.Store. A Join reads the limit when its entry is made,
 // so there is nothing on its way that could have missed this.
 //
-// If in between the last permit leaves, and somebody makes the limit anew, that one
-// is changed: as if the call had come a moment later.
+// The version of a limit's data begins anew with the node, so to change the one that was
+// seen, and not a later one, takes more: an entry that was in the queue before the limit was
+// read, and still is when that changes. While anybody is in a queue its limit stays.
 func (s *store) SetLimit(ctx context.Context, name string, from, to driver.Limit) error {
 	op := "set the limit of queue " + quoted(name)
 	c, err := s.reading(ctx)
+	for done := false; err == nil && !done; {
+		done, err = s.changeLimit(ctx, c, name, from, to)
+	}
+	return s.failed(ctx, op, err)
+}
+
+// changeLimit is an attempt at SetLimit. It does nothing, and reports so, where the entry that
+// it relies on has left: others may be there.
+func (s *store) changeLimit(ctx context.Context, c *conn, name string, from, to driver.Limit) (done bool, err error) {
+	witness, err := s.newest(ctx, c, name)
 	if err != nil {
-		return s.failed(ctx, op, err)
+		return false, err
 	}
 	now, err := c.read(ctx, s.limitPath(name))
 	if errors.Is(err, zk.ErrNoNode) || err == nil && uint64(now.stat.Mzxid) != from.Version {
-		return fmt.Errorf("%s: %w", op, driver.ErrConflict)
+		return false, driver.ErrConflict
 	}
-	if err == nil {
-		_, err = call(ctx, c, func() (*zk.Stat, error) {
-			return c.Set(s.limitPath(name), limitRecord{to.N, to.Through, to.Stamp}.encode(), now.stat.Version)
-		})
+	if err != nil {
+		return false, err
 	}
-	if errors.Is(err, zk.ErrBadVersion) || errors.Is(err, zk.ErrNoNode) {
-		return fmt.Errorf("%s: %w", op, driver.ErrConflict)
+	_, failed, err := c.multi(ctx,
+		&zk.CheckVersionRequest{Path: witness, Version: -1},
+		&zk.SetDataRequest{Path: s.limitPath(name), Data: limitRecord{to.N, to.Through, to.Stamp}.encode(), Version: now.stat.Version},
+	)
+	switch {
+	case failed == 0 && errors.Is(err, zk.ErrNoNode):
+		return false, nil
+	case errors.Is(err, zk.ErrBadVersion), errors.Is(err, zk.ErrNoNode):
+		err = driver.ErrConflict
 	}
-	return s.failed(ctx, op, err)
+	return err == nil, err
+}
+
+// newest returns the path of the entry at the end of a queue, which is likely to stay for
+// longer than the others. The error is ErrConflict where there is none, and so no limit in use.
+func (s *store) newest(ctx context.Context, c *conn, name string) (string, error) {
+	list, err := c.children(ctx, s.queueDir(name))
+	if errors.Is(err, zk.ErrNoNode) {
+		return "", driver.ErrConflict
+	}
+	if err != nil {
+		return "", err
+	}
+	places, err := s.ordered(ctx, c, name, list.names)
+	if err != nil {
+		return "", err
+	}
+	for _, p := range slices.Backward(places) {
+		e, err := s.entry(ctx, c, name, p)
+		if !errors.Is(err, driver.ErrEntryGone) {
+			return e.Key, err
+		}
+	}
+	return "", driver.ErrConflict
 }
 
 // ensureLimit sees to it that the queue has the claim's limit, before its entry is
