@@ -125,3 +125,21 @@ func Connected(l driver.Lease) bool {
 	connected, _ := l.(*lease).c.state()
 	return connected
 }
+
+// ReadingSession is SessionOf for what needs no lease.
+func ReadingSession(ctx context.Context, st driver.Store) (id int64, passwd []byte, err error) {
+	c, err := st.(*store).reading(ctx)
+	if err != nil {
+		return 0, nil, err
+	}
+	id, passwd, _ = c.session()
+	return id, passwd, nil
+}
+
+// Connections tells how many connections a store keeps.
+func Connections(st driver.Store) int {
+	s := st.(*store)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns)
+}

@@ -121,6 +121,7 @@ func (s *store) reading(ctx context.Context) (*conn, error) {
 		go fresh.Close()
 		return s.reader, nil
 	}
+	delete(s.conns, c) // whose session is over
 	s.reader = fresh
 	return fresh, nil
 }
