@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"strings"
 
 	"github.com/go-zookeeper/zk"
@@ -61,10 +59,10 @@ func isRefusal(err error) bool {
 	return limit || errors.Is(err, driver.ErrRefused)
 }
 
-// isLoss tells that the connection was lost, or could not be written to.
+// isLoss tells that the connection was lost. Errors of the network itself do not get here:
+// see greeting.Write.
 func isLoss(err error) bool {
-	_, network := errors.AsType[*net.OpError](err)
-	return network || errors.Is(err, zk.ErrConnectionClosed) || errors.Is(err, zk.ErrNoServer) || errors.Is(err, io.EOF)
+	return errors.Is(err, zk.ErrConnectionClosed) || errors.Is(err, zk.ErrNoServer)
 }
 
 // where names the servers.

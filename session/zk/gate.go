@@ -189,6 +189,10 @@ type greeting struct {
 	once      sync.Once
 }
 
+// Write does not tell that a request could not be sent: the connection ends, and that is what
+// the library tells all whose requests are under way. It would tell this one's sooner, with an
+// error that depends on the kind of connection. And where it sends the user of a session
+// again, to which nobody listens yet, it would tell that twice, and wait for ever.
 func (c *greeting) Write(p []byte) (int, error) {
 	ahead := c.takeAhead()
 	all := p
@@ -196,14 +200,23 @@ func (c *greeting) Write(p []byte) (int, error) {
 		all = append(ahead, p...)
 	}
 	n, err := c.Conn.Write(all)
-	n = max(0, n-len(ahead))
 	c.note(err)
+	if isRequest := c.wrote(p); isRequest && err != nil {
+		_ = c.Conn.Close()
+		return len(p), nil
+	}
+	return max(0, n-len(ahead)), err
+}
+
+// wrote lets answers through if those were the watches, and tells whether it was a request,
+// or else the one for the session.
+func (c *greeting) wrote(p []byte) (isRequest bool) {
 	c.order.Lock()
 	defer c.order.Unlock()
 	if c.done && len(p) >= 12 && binary.BigEndian.Uint32(p[8:]) == setWatchesOp {
 		c.receive()
 	}
-	return n, err
+	return c.done
 }
 
 // note tells of a connection that has failed. The library gives it up then, but some of those
@@ -246,7 +259,7 @@ func (c *greeting) SetReadDeadline(t time.Time) error {
 func (c *greeting) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	c.note(err)
-	if c.done && c.rewatched != nil {
+	if c.done && c.rewatched != nil && n > 0 {
 		<-c.rewatched
 	}
 	if c.take(p[:n], err) {

@@ -181,9 +181,10 @@ func greeted(t *testing.T, more ...[]byte) (*gate, net.Conn, *recorded) {
 
 func TestWhatGoesAheadGoesOutWithTheNextRequest(t *testing.T) {
 	g, c, conn := greeted(t)
-	send := func(s string, want int) {
-		if n, err := c.Write([]byte(s)); n != want || (err == nil) != (want == len(s)) {
-			t.Errorf("of %q %d bytes were written, %v, want %d", s, n, err, want)
+	send := func(s string, closed bool) {
+		conn.closed = false
+		if n, err := c.Write([]byte(s)); n != len(s) || err != nil || conn.closed != closed {
+			t.Errorf("of %q %d bytes were written, %v; the connection is closed: %t, want %t", s, n, err, conn.closed, closed)
 		}
 	}
 	ahead := func(requests ...string) {
@@ -193,16 +194,16 @@ func TestWhatGoesAheadGoesOutWithTheNextRequest(t *testing.T) {
 			}
 		}
 	}
-	send("hello", 5)
+	send("hello", false)
 	ahead("one", "two")
-	send("first", 5)
-	send("second", 6)
+	send("first", false)
+	send("second", false)
 	ahead("three")
 	conn.room = 7
-	send("third", 2)
+	send("third", true)
 	ahead("four")
 	conn.room = 3
-	send("fourth", 0)
+	send("fourth", true)
 	if want := []string{"hello", "onetwofirst", "second", "threeth", "fou"}; !slices.Equal(conn.writes, want) {
 		t.Errorf("%q were written, want %q", conn.writes, want)
 	}
@@ -210,6 +211,10 @@ func TestWhatGoesAheadGoesOutWithTheNextRequest(t *testing.T) {
 	next, err := g.dial("tcp", "h:2", time.Second)
 	if err != nil {
 		t.Fatal(err)
+	}
+	conn.room = 0
+	if n, err := next.Write([]byte("hello")); n != 0 || err == nil {
+		t.Errorf("where the request for the session cannot be sent, %d bytes were written, %v", n, err)
 	}
 	conn.room, conn.writes = 100, nil
 	if _, err := next.Write([]byte("hello")); err != nil || !slices.Equal(conn.writes, []string{"hello"}) {

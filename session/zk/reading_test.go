@@ -15,7 +15,7 @@ func TestConnectionWhoseSessionHasExpiredIsForgotten(t *testing.T) {
 	p := enter(t, nil)
 	p.queue("q")
 	before := zk.Connections(p.store)
-	for range 3 {
+	for range 2 {
 		id, passwd, err := zk.ReadingSession(bounded(t), p.store)
 		if err == nil {
 			err = zkserver.Expire(bounded(t), server.Addr(), id, passwd)
