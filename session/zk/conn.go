@@ -148,6 +148,29 @@ func (c *conn) reconnected(ctx context.Context) error {
 	}
 }
 
+// giveUp ends a session that nothing hangs on once there has been no connection for as long
+// as it lasts without one. It need not be over: but who waits for the client library to say
+// so waits for ever where that hangs, as in a dialer. It returns when the session is over.
+func (c *conn) giveUp() {
+	for {
+		_, _, timeout := c.session()
+		connected, changed := c.state()
+		overdue := time.NewTimer(timeout)
+		if connected {
+			overdue.Stop()
+		}
+		select {
+		case <-overdue.C:
+			c.over()
+		case <-changed:
+		case <-c.gone:
+		}
+		if overdue.Stop(); c.isGone() {
+			return
+		}
+	}
+}
+
 // state tells whether there is a connection, until the channel is closed.
 func (c *conn) state() (connected bool, changed <-chan struct{}) {
 	c.mu.Lock()

@@ -106,7 +106,7 @@ func newStore(cfg Config, opts *session.Options) (*store, error) {
 	s := &store{
 		root: strings.TrimRight(cfg.Chroot, "/"), auth: cfg.Auth, acl: cfg.ACL, dial: cfg.Dial,
 		timeout: session.DefaultTTL, logger: slog.Default(),
-		conns: map[*conn]struct{}{}, warned: map[string]struct{}{}, owners: map[string]string{},
+		opening: make(chan struct{}, 1), conns: map[*conn]struct{}{}, warned: map[string]struct{}{}, owners: map[string]string{},
 	}
 	if err := checkRoot(s.root); err != nil {
 		return nil, err

@@ -49,6 +49,8 @@ type store struct {
 	cancel context.CancelFunc
 	work   sync.WaitGroup // what goes on in the background
 
+	opening chan struct{} // holds one while the reader is made
+
 	mu     sync.Mutex
 	reader *conn // nil until it is needed
 	conns  map[*conn]struct{}
@@ -102,28 +104,41 @@ func (s *store) forget(c *conn) {
 	delete(s.conns, c)
 }
 
-// reading returns the connection for what needs no lease.
+// reading returns the connection for what needs no lease. One caller makes it for all.
 func (s *store) reading(ctx context.Context) (*conn, error) {
-	s.mu.Lock()
-	c := s.reader
-	s.mu.Unlock()
-	if c != nil && !c.isGone() {
+	if c := s.reads(); c != nil {
 		return c, nil
 	}
-	fresh, err := s.connect(ctx, s.timeout)
+	select {
+	case s.opening <- struct{}{}:
+		defer func() { <-s.opening }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if c := s.reads(); c != nil { // somebody was faster
+		return c, nil
+	}
+	c, err := s.connect(ctx, s.timeout)
 	if err != nil {
 		return nil, err
 	}
+	s.work.Go(c.giveUp)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.reader != nil && s.reader != c { // somebody was faster
-		delete(s.conns, fresh)
-		go fresh.Close()
-		return s.reader, nil
+	delete(s.conns, s.reader) // whose session is over
+	s.reader = c
+	return c, nil
+}
+
+// reads returns the connection for what needs no lease, unless there is none, or its session
+// is over.
+func (s *store) reads() *conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.reader == nil || s.reader.isGone() {
+		return nil
 	}
-	delete(s.conns, c) // whose session is over
-	s.reader = fresh
-	return fresh, nil
+	return s.reader
 }
 
 // queueDir is the node that a queue's entries are below.
