@@ -2,6 +2,7 @@ package zk
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	gozk "github.com/go-zookeeper/zk"
@@ -10,8 +11,8 @@ import (
 )
 
 // A laggard is a connection to a server that may lag behind. While it does, it answers as it
-// has answered before, if it was asked; until it is asked to sync, or has applied what was
-// written through it.
+// has answered before, and knows of nothing that it was not asked for; until it is asked to
+// sync, or has applied what was written through it.
 type laggard struct {
 	keeper
 
@@ -63,8 +64,11 @@ func (k *laggard) ask(what string, now func() answer) answer {
 	old, ok := k.said[what]
 	behind := k.behind
 	k.mu.Unlock()
-	if ok && behind {
+	if behind && ok {
 		return old
+	}
+	if behind {
+		return answer{err: gozk.ErrNoNode}
 	}
 	a := now()
 	k.mu.Lock()
@@ -86,6 +90,9 @@ func (k *laggard) Exists(path string) (bool, *gozk.Stat, error) {
 		a.ok, a.stat, a.err = k.keeper.Exists(path)
 		return a
 	})
+	if errors.Is(a.err, gozk.ErrNoNode) {
+		return false, &gozk.Stat{}, nil
+	}
 	return a.ok, a.stat, a.err
 }
 

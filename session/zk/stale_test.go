@@ -66,3 +66,20 @@ func TestRevokeTakesTheLimitAwayWhereAServerLags(t *testing.T) {
 		t.Errorf("after Revoke there is %v", full)
 	}
 }
+
+// What is learned of an owner is remembered, so it has to be true.
+func TestOwnerIsIdentifiedWhereAServerLags(t *testing.T) {
+	t.Parallel()
+	p := enter(t, nil)
+	lag, err := zk.LagReading(bounded(t), p.store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lag()
+	e := enter(t, nil).join("q").Me
+	for _, again := range []bool{false, true} {
+		if who, err := p.store.Identify(bounded(t), e); err != nil || who != "party" {
+			t.Errorf("the owner is %q, %v (again: %t), want party", who, err, again)
+		}
+	}
+}

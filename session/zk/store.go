@@ -492,9 +492,14 @@ func (s *store) Identify(ctx context.Context, e driver.Entry) (string, error) {
 	}
 	op := "identify the owner of " + quoted(e.Key)
 	c, err := s.reading(ctx)
-	var n node
-	if err == nil {
-		n, err = c.get(ctx, s.sessionPath(e.Lease))
+	if err != nil {
+		return "", s.failed(ctx, op, err)
+	}
+	n, err := c.get(ctx, s.sessionPath(e.Lease))
+	if errors.Is(err, zk.ErrNoNode) { // this server may not know the session yet
+		if err = c.sync(ctx); err == nil {
+			n, err = c.get(ctx, s.sessionPath(e.Lease))
+		}
 	}
 	if err != nil && !errors.Is(err, zk.ErrNoNode) {
 		return "", s.failed(ctx, op, err)
