@@ -143,3 +143,9 @@ func Connections(st driver.Store) int {
 	defer s.mu.Unlock()
 	return len(s.conns)
 }
+
+// Rewind does what a renewal does when it was acknowledged.
+func Rewind(l driver.Lease) { l.(*lease).rewind(l.TTL()) }
+
+// IsCounting tells whether the time since a lease's last renewal is counted, for the last time.
+func IsCounting(l driver.Lease) bool { return l.(*lease).idle.Stop() }

@@ -77,7 +77,7 @@ func (s *store) Grant(ctx context.Context, spec driver.Spec) (driver.Lease, time
 	l.leaves = newBatcher(c, nil)
 	l.idle = time.AfterFunc(ttl, func() {
 		c.gate.pause(ttl + ttl/4) // a server may count some time more
-		l.idle.Reset(3 * ttl)
+		l.rewind(3 * ttl)
 	})
 	context.AfterFunc(c.life, func() { l.idle.Stop() })
 	if err := l.settle(ctx); err != nil {
@@ -132,9 +132,18 @@ func (l *lease) Lag() time.Duration { return l.ttl/4 + 50*time.Millisecond }
 func (l *lease) Renew(ctx context.Context) error {
 	err := l.prompt(ctx, l.ttl/4, l.c.sync)
 	if err == nil {
-		l.idle.Reset(l.ttl)
+		l.rewind(l.ttl)
 	}
 	return l.failed(ctx, "renew the session", err)
+}
+
+// rewind has the session left to expire in so long, unless it is renewed. What stops the
+// timer when the session ends may have run already: so this looks when the timer is set.
+func (l *lease) rewind(d time.Duration) {
+	l.idle.Reset(d)
+	if l.c.life.Err() != nil {
+		l.idle.Stop()
+	}
 }
 
 // prompt is that of the connection, on a session that has its TTL. Another server may have
