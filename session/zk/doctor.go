@@ -25,6 +25,9 @@ func (s *store) Examine(ctx context.Context) iter.Seq[driver.Finding] {
 		if !yield(v.version()) || !yield(v.ensemble()) {
 			return
 		}
+		if !yield(s.timeouts(ctx)) {
+			return
+		}
 		made, containers := s.container(ctx)
 		_ = yield(containers) && yield(made.clock()) && yield(s.access(ctx))
 	}
@@ -143,6 +146,58 @@ func (v visit) ensemble() driver.Finding {
 	}
 	return f
 }
+
+// timeouts compares how long the sessions may be that servers grant. A session is never
+// asked to become longer than it is, so how short they may be makes no difference.
+func (s *store) timeouts(ctx context.Context) driver.Finding {
+	longest, errs := make([]time.Duration, len(s.servers)), make([]error, len(s.servers))
+	var wg sync.WaitGroup
+	for i, addr := range s.servers {
+		wg.Go(func() { longest[i], errs[i] = s.longest(ctx, addr) })
+	}
+	wg.Wait()
+	var granted []time.Duration
+	var each []string
+	for i, addr := range s.servers {
+		if errs[i] == nil {
+			granted = append(granted, longest[i])
+			each = append(each, fmt.Sprintf("%s up to %v", addr, longest[i]))
+		}
+	}
+	if len(granted) == 0 {
+		return driver.Unseen("timeouts", errors.Join(errs...))
+	}
+	f := driver.Finding{Check: "timeouts", Verdict: driver.Fine, Detail: fmt.Sprintf("sessions are granted up to %v", granted[0])}
+	if slices.Min(granted) != slices.Max(granted) {
+		f.Verdict, f.Detail = driver.Warning, "servers grant sessions of different lengths: "+strings.Join(each, ", ")
+		f.Advice = "let all servers have the same maxSessionTimeout: a session that goes on to one which grants it less loses what it holds"
+	}
+	return f
+}
+
+// longest has a server begin the longest session that it grants, and end it again.
+func (s *store) longest(ctx context.Context, addr string) (time.Duration, error) {
+	const tooLong = 24 * 24 * time.Hour // about as long as can be asked for
+	ctx, cancel := context.WithTimeout(ctx, min(s.timeout, 5*time.Second))
+	defer cancel()
+	c, err := s.dial(ctx, "tcp", addr)
+	if err != nil {
+		return 0, err
+	}
+	defer context.AfterFunc(ctx, func() { _ = c.Close() })()
+	defer func() { _ = c.Close() }()
+	r, err := takeSession(c, 0, make([]byte, passwdSize), tooLong)
+	if err == nil && r.session == 0 {
+		err = errors.New("it has begun no session")
+	}
+	if err == nil {
+		err = endSession(c)
+	}
+	return r.timeout, err
+}
+
+// passwdSize is the size of what proves that a session is somebody's.
+const passwdSize = 16
 
 // A made is a node that was made for the examination, and when.
 type made struct {

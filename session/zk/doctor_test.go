@@ -100,6 +100,17 @@ func TestExaminationFindsServersThatDoNotBelongTogether(t *testing.T) {
 	}
 }
 
+// They need not be of one ensemble to be compared.
+func TestExaminationFindsServersThatGrantSessionsOfDifferentLengths(t *testing.T) {
+	t.Parallel()
+	another := start(t, zkserver.Config{MaxSessionTimeout: 10 * time.Second})
+	found := drivertest.ExamineAt(t, "zk://"+team+"@"+server.Addr()+","+another.Addr()+prefix(t)+"?acl=creator")
+	drivertest.ExpectVerdicts(t, found, map[string]driver.Verdict{"ensemble": driver.Failure, "timeouts": driver.Warning})
+	if f := found["timeouts"]; !strings.Contains(f.Detail, server.Addr()+" up to 40s") || !strings.Contains(f.Detail, another.Addr()+" up to 10s") {
+		t.Errorf("it says %+v", f)
+	}
+}
+
 func TestVersionsThatAreSupported(t *testing.T) {
 	for version, want := range map[string]driver.Verdict{"3.4.14": driver.Failure, "3.5.0": driver.Fine, "3.10.1": driver.Fine, "4.0.0": driver.Fine, "": driver.Failure} {
 		if f := zk.Versioned(version); f.Verdict != want || (f.Advice != "") != (want == driver.Failure) {

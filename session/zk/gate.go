@@ -359,7 +359,7 @@ func parseConnectResponse(frame []byte) (connectResponse, error) {
 	return r, nil
 }
 
-// connectRequest is that for a session which is there.
+// connectRequest is that for a session which is there, or for a new one if the id is 0.
 func connectRequest(id int64, passwd []byte, timeout time.Duration) []byte {
 	b := binary.BigEndian.AppendUint32(nil, 0)                           // of the protocol
 	b = binary.BigEndian.AppendUint64(b, 0)                              // last zxid seen
@@ -420,21 +420,32 @@ func closeSession(ctx context.Context, dial Dialer, addr string, id int64, passw
 	}
 	defer c.Close()
 	defer context.AfterFunc(ctx, func() { c.Close() })()
-	if _, err := c.Write(connectRequest(id, passwd, timeout)); err != nil {
-		return err
-	}
-	answer, err := readFrame(c)
-	if err != nil {
-		return err
-	}
-	r, err := parseConnectResponse(answer)
+	r, err := takeSession(c, id, passwd, timeout)
 	if err != nil || r.session == 0 { // it has ended
 		return err
 	}
+	return endSession(c)
+}
+
+// takeSession has a server take a session for that of a new connection, or begin one if the
+// id is 0, and returns what it says to that.
+func takeSession(c net.Conn, id int64, passwd []byte, timeout time.Duration) (connectResponse, error) {
+	if _, err := c.Write(connectRequest(id, passwd, timeout)); err != nil {
+		return connectResponse{}, err
+	}
+	answer, err := readFrame(c)
+	if err != nil {
+		return connectResponse{}, err
+	}
+	return parseConnectResponse(answer)
+}
+
+// endSession closes the session of a connection.
+func endSession(c net.Conn) error {
 	if _, err := c.Write(closeRequest()); err != nil {
 		return err
 	}
-	answer, err = readFrame(c)
+	answer, err := readFrame(c)
 	if err != nil {
 		return err
 	}
