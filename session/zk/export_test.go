@@ -85,6 +85,14 @@ func (i interposed) Set(path string, data []byte, version int32) (stat *zk.Stat,
 	return stat, err
 }
 
+func (i interposed) Create(path string, data []byte, flags int32, acl []zk.ACL) (made string, err error) {
+	_, err = i.f([]any{&zk.CreateRequest{Path: path, Data: data, Acl: acl, Flags: flags}}, func() ([]zk.MultiResponse, error) {
+		made, err = i.keeper.Create(path, data, flags, acl)
+		return nil, err
+	})
+	return made, err
+}
+
 func (i interposed) Children(path string) (names []string, stat *zk.Stat, err error) {
 	_, err = i.f([]any{path}, func() ([]zk.MultiResponse, error) {
 		names, stat, err = i.keeper.Children(path)

@@ -30,12 +30,13 @@ func (l *lease) Join(ctx context.Context, c driver.Claim) (driver.View, error) {
 		return driver.View{}, fmt.Errorf("%s: %w", op, err)
 	}
 	known := l.claim(c)
+	wanted := func() error { return l.wanted(known) }
 	if c.Limit > 0 {
-		if err := l.unlessStale(ctx, func() error { return l.ensureLimit(ctx, c) }); err != nil {
+		if err := l.unlessStale(ctx, func() error { return l.ensureLimit(ctx, c, wanted) }); err != nil {
 			return driver.View{}, l.refused(ctx, op, c, err)
 		}
 	}
-	me, alone, err := l.create(ctx, c, name, known)
+	me, alone, err := l.create(ctx, c, name, wanted)
 	if errors.Is(err, errUnsent) {
 		l.unsent(known)
 	}
@@ -43,7 +44,7 @@ func (l *lease) Join(ctx context.Context, c driver.Claim) (driver.View, error) {
 		return driver.View{}, l.refused(ctx, op, c, err)
 	}
 	l.made(c.ID, me.Key, me.Token)
-	v, err := l.settleIn(ctx, c, me, alone)
+	v, err := l.settleIn(ctx, c, me, alone, wanted)
 	if err != nil {
 		return driver.View{}, l.refused(ctx, op, c, err)
 	}
@@ -61,12 +62,11 @@ func (l *lease) refused(ctx context.Context, op string, c driver.Claim, err erro
 // create makes the entry, and tells whether it is alone in the queue: the operations of a
 // transaction apply in their order, and nothing between them, so that the last one counts
 // what there is with the entry.
-func (l *lease) create(ctx context.Context, c driver.Claim, name string, known *claimed) (me driver.Entry, alone bool, err error) {
+func (l *lease) create(ctx context.Context, c driver.Claim, name string, wanted func() error) (me driver.Entry, alone bool, err error) {
 	dir := l.s.queueDir(c.Name)
 	entry := &zk.CreateRequest{
 		Path: dir + "/" + name, Data: encodeEntry(c.Kind, c.Info, c.Value), Acl: l.s.acl, Flags: zk.FlagEphemeral | zk.FlagSequence,
 	}
-	wanted := func() error { return l.wanted(known) }
 	done, err := l.make(ctx, c, dir, entry, wanted)
 	if err != nil {
 		return me, false, err
@@ -101,7 +101,7 @@ func (l *lease) makeAlone(ctx context.Context, c driver.Claim, dir string, entry
 		set := &zk.SetDataRequest{Path: dir, Version: -1}
 		if c.Admit != nil {
 			err := l.unlessStale(ctx, func() (err error) {
-				set.Version, err = l.admit(ctx, c, dir)
+				set.Version, err = l.admit(ctx, c, dir, wanted)
 				return err
 			})
 			if err != nil {
@@ -144,7 +144,7 @@ func (l *lease) unlessStale(ctx context.Context, look func() error) error {
 }
 
 // admit asks Admit about the queue as it is, and returns the version of its node.
-func (l *lease) admit(ctx context.Context, c driver.Claim, dir string) (int32, error) {
+func (l *lease) admit(ctx context.Context, c driver.Claim, dir string, wanted func() error) (int32, error) {
 	for {
 		n, err := l.c.exists(ctx, dir)
 		if errors.Is(err, zk.ErrNoNode) {
@@ -166,7 +166,7 @@ func (l *lease) admit(ctx context.Context, c driver.Claim, dir string) (int32, e
 		if c.Limit > 0 && q.Limit.N == 0 && q.Entries[0].Mode == driver.Permit {
 			// The last one has just taken it away, while that one joined, who has yet to
 			// put it back.
-			if err := l.ensureLimit(ctx, c); err != nil {
+			if err := l.ensureLimit(ctx, c, wanted); err != nil {
 				return 0, err
 			}
 			continue
@@ -199,7 +199,7 @@ func limitIs(c driver.Claim, ahead []driver.Entry, limit driver.Limit) error {
 // back where it should not be there: ahead of it are those whom we could not see
 // before, or others give the queue another limit in the same moment. One that was alone
 // then need not look who is ahead.
-func (l *lease) settleIn(ctx context.Context, c driver.Claim, me driver.Entry, alone bool) (v driver.View, err error) {
+func (l *lease) settleIn(ctx context.Context, c driver.Claim, me driver.Entry, alone bool, wanted func() error) (v driver.View, err error) {
 	limit := c.Limit
 	if c.Admit != nil { // which sees all
 		limit = 0
@@ -210,7 +210,7 @@ func (l *lease) settleIn(ctx context.Context, c driver.Claim, me driver.Entry, a
 		v, err = l.view(ctx, me, true, limit)
 	}
 	if err == nil && c.Limit > 0 && v.Limit.N == 0 { // the last one has just taken it away
-		if err = l.ensureLimit(ctx, c); err == nil {
+		if err = l.ensureLimit(ctx, c, wanted); err == nil {
 			v, err = l.view(ctx, me, true, limit)
 		}
 	}
@@ -299,9 +299,9 @@ func (l *lease) Resolve(ctx context.Context, c driver.Claim) (driver.View, error
 		l.drop(c.ID)
 		return driver.View{}, gone
 	}
-	l.claim(c)
+	known := l.claim(c)
 	l.made(c.ID, e.Key, e.Token)
-	v, err := l.settleIn(ctx, c, e, false)
+	v, err := l.settleIn(ctx, c, e, false, func() error { return l.wanted(known) })
 	if isRefusal(err) { // it was taken back, also where the limit has changed only since it was made
 		return driver.View{}, gone
 	}

@@ -105,17 +105,15 @@ func (s *store) newest(ctx context.Context, c *conn, name string) (string, error
 }
 
 // ensureLimit sees to it that the queue has the claim's limit, before its entry is
-// made or, where the last one to leave has just taken it away, after.
-func (l *lease) ensureLimit(ctx context.Context, c driver.Claim) error {
+// made or, where the last one to leave has just taken it away, after; as long as the claim
+// is wanted.
+func (l *lease) ensureLimit(ctx context.Context, c driver.Claim, wanted func() error) error {
 	path := l.s.limitPath(c.Name)
 	data := limitRecord{Limit: c.Limit}.encode()
 	for {
 		n, err := l.c.read(ctx, path)
 		if errors.Is(err, zk.ErrNoNode) {
-			err = l.s.withDir(ctx, l.c, l.s.root+limits, func() error {
-				_, err := call(ctx, l.c, func() (string, error) { return l.c.Create(path, data, zk.FlagPersistent, l.s.acl) })
-				return err
-			})
+			err = l.makeLimit(ctx, &zk.CreateRequest{Path: path, Data: data, Acl: l.s.acl, Flags: zk.FlagPersistent}, wanted)
 			if errors.Is(err, zk.ErrNodeExists) {
 				continue
 			}
@@ -139,6 +137,30 @@ func (l *lease) ensureLimit(ctx context.Context, c driver.Claim) error {
 		}
 		done, err := l.s.whileEmpty(ctx, l.c, c.Name, &zk.SetDataRequest{Path: path, Data: data, Version: n.stat.Version})
 		if done || err != nil {
+			return err
+		}
+	}
+}
+
+// makeLimit makes a limit's node. Like an entry's, this does not apply any more once the claim
+// was given up and the epoch moved on: who does that then takes the limit away, if there is one.
+func (l *lease) makeLimit(ctx context.Context, limit *zk.CreateRequest, wanted func() error) error {
+	for {
+		check := &zk.CheckVersionRequest{Path: l.s.sessionPath(l.id), Version: l.epoch.Load()}
+		if err := wanted(); err != nil {
+			return err
+		}
+		var failed int
+		err := l.s.withDir(ctx, l.c, l.s.root+limits, func() (err error) {
+			if _, failed, err = l.c.multi(ctx, check, limit); failed == 0 && errors.Is(err, zk.ErrNoNode) {
+				err = driver.ErrLeaseGone
+			}
+			return err
+		})
+		if failed != 0 || !errors.Is(err, zk.ErrBadVersion) {
+			return err
+		}
+		if err := l.readEpoch(ctx); err != nil {
 			return err
 		}
 	}
