@@ -97,6 +97,20 @@ local function nearest(name, id)
 	end
 end
 
+-- Who leaves stays on the lists that it is on: to find those would cost every leave something.
+-- So a list that has grown to more than twice what the queue has, and then some, is made anew
+-- of those who are still there. An ID has 32 digits, and a space between two.
+local function present(name, waiters)
+	local last = call('ZRANGE', Q .. name, -1, -1)[1]
+	local there = last and call('ZRANK', Q .. name, last) + 1 or 0
+	if #waiters <= 33 * (2 * there + 16) then return waiters end
+	local rest = {}
+	for id in string.gmatch(waiters, '%S+') do
+		if call('HEXISTS', D .. name, id) == 1 then rest[#rest + 1] = id end
+	end
+	return table.concat(rest, ' ')
+end
+
 -- Has an entry told when another, or the limit, leaves or changes. Who is told is kept with
 -- the queue, so that nothing is left when that is empty, whatever became of whom.
 local function enrol(name, what, id)
@@ -105,6 +119,7 @@ local function enrol(name, what, id)
 	if not waiters then
 		call('HSET', D .. name, field, id)
 	elseif not string.find(waiters, id, 1, true) then
+		if #waiters > 33 * 16 then waiters = present(name, waiters) end
 		call('HSET', D .. name, field, waiters .. ' ' .. id)
 	end
 end
