@@ -112,6 +112,10 @@ func OpenWith(ctx context.Context, u *url.URL, opts *session.Options, dial Diale
 //
 // It keeps a connection of the client's blocking pool, and with Config.Wait up to 128 more:
 // ClientOption.BlockingPoolSize has to have room for them, as it does by default.
+//
+// Where the server becomes a replica and lives on, and neither sentinels nor a cluster tell the
+// client of another, it stays connected to that one, and so without a session. Where a name or a
+// balancer leads to the primary, use [Open], or have ClientOption.ConnLifetime bound how long.
 func NewSession(ctx context.Context, client rueidis.Client, cfg Config, opts *session.Options) (*session.Session, error) {
 	if cfg.Namespace == "" {
 		cfg.Namespace = DefaultNamespace
@@ -268,6 +272,13 @@ func (cs *connections) close() {
 	cs.cancel()
 	cs.mu.Lock()
 	cs.over = true
+	cs.mu.Unlock()
+	cs.hangUp()
+}
+
+// hangUp closes the connections that there are. The library makes new ones.
+func (cs *connections) hangUp() {
+	cs.mu.Lock()
 	open := slices.Collect(maps.Keys(cs.open))
 	cs.mu.Unlock()
 	for _, c := range open {

@@ -13,7 +13,8 @@
 //
 // rediss is the same with TLS. The port is 6379 unless given, that of sentinels 26379; a
 // password may come without a user. Several hosts are those of a cluster or, with
-// sentinel, sentinels. The path is the number of a database. The parameters are
+// sentinel, sentinels. A host may also be a name, or a balancer, that leads to the primary: a
+// server that has become a replica is left, and the name asked again. The path is the number of a database. The parameters are
 //
 //	ttl            the TTL of the session, as 15s
 //	namespace      what all keys begin with, in braces; fairlead unless given

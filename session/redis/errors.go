@@ -75,6 +75,16 @@ func refusal(err error) (advice string, permanent bool) {
 	return "", false
 }
 
+// isDemoted tells whether the server refused a request because it is a replica.
+func isDemoted(err error) bool {
+	e, ok := rueidis.IsRedisErr(err)
+	if !ok {
+		return false
+	}
+	word, _, _ := strings.Cut(e.Error(), " ")
+	return word == "READONLY" || word == "MASTERDOWN"
+}
+
 func isNoScript(err error) bool {
 	e, ok := rueidis.IsRedisErr(err)
 	return ok && e.IsNoScript()

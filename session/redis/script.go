@@ -80,7 +80,33 @@ func (s *store) run(ctx context.Context, sc script, args ...string) (reply, erro
 		}
 		return r, err
 	})
-	return r, overdue(ctx, err)
+	return r, s.heed(ctx, err)
+}
+
+// heed does what an error of the server's calls for, and returns the one to report.
+func (s *store) heed(ctx context.Context, err error) error {
+	if isDemoted(err) {
+		s.reconnect()
+	}
+	return overdue(ctx, err)
+}
+
+// reconnect leaves a server that is a replica now, where nobody else ends the connections to it:
+// the address may lead to the primary by now. It may also not do so yet, hence the pause.
+func (s *store) reconnect() {
+	s.mu.Lock()
+	due := time.Since(s.reconnected) >= reconnectInterval
+	if due {
+		s.reconnected = time.Now()
+	}
+	s.mu.Unlock()
+	switch {
+	case !due:
+	case s.conns != nil:
+		s.conns.hangUp() // all, as a burst of requests on them would be refused alike
+	default:
+		s.inbox.reconnect() // the client's other connections are not ours
+	}
 }
 
 // prompt returns when ctx ends, at the latest. While the library makes a connection it does
@@ -132,7 +158,7 @@ func (s *store) runSafely(ctx context.Context, sc script, args ...string) (reply
 	ctx, cancel := context.WithTimeoutCause(ctx, s.timeout, errOverdue)
 	defer cancel()
 	r, err := s.apart(ctx, func() (reply, error) { return s.waiting(ctx, sc, args) }) // which may have to connect
-	return r, overdue(ctx, err)
+	return r, s.heed(ctx, err)
 }
 
 func (s *store) waiting(ctx context.Context, sc script, args []string) (r reply, err error) {

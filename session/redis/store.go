@@ -20,6 +20,9 @@ const (
 
 	// maxSwept bounds the queues that a new session looks at.
 	maxSwept = 20
+
+	// reconnectInterval is how often connections to a replica are given up.
+	reconnectInterval = time.Second
 )
 
 // A store is a connection to Redis: to one server, or to whichever is the primary.
@@ -39,11 +42,12 @@ type store struct {
 	inbox  *inbox
 	known  atomic.Pointer[knowledge]
 
-	mu     sync.Mutex
-	closed bool           // no further work may start
-	lines  []line         // that are free
-	turns  chan struct{}  // has room for those that there may be
-	work   sync.WaitGroup // what goes on in the background, until ctx ends
+	mu          sync.Mutex
+	closed      bool           // no further work may start
+	reconnected time.Time      // when a replica was last left
+	lines       []line         // that are free
+	turns       chan struct{}  // has room for those that there may be
+	work        sync.WaitGroup // what goes on in the background, until ctx ends
 }
 
 // A knowledge is what a client tells a server that has lost its data.

@@ -1,0 +1,74 @@
+package redis_test
+
+import (
+	"context"
+	"net"
+	"net/url"
+	"sync/atomic"
+	"testing"
+
+	"github.com/fairlead-go/fairlead/internal/redisserver"
+	"github.com/fairlead-go/fairlead/mutex"
+	"github.com/fairlead-go/fairlead/session"
+	"github.com/fairlead-go/fairlead/session/driver"
+	"github.com/fairlead-go/fairlead/session/redis"
+)
+
+// An alias leads to one server now and to another later, as a name in DNS or a balancer does.
+// What was connected stays so.
+type alias struct {
+	to atomic.Pointer[redisserver.Server]
+}
+
+func (a *alias) Dial(ctx context.Context, network, _ string) (net.Conn, error) {
+	var d net.Dialer
+	return d.DialContext(ctx, network, a.to.Load().Addr())
+}
+
+// openAt opens a store at whatever the name leads to.
+func openAt(t *testing.T, to *alias, opts *session.Options) driver.Store {
+	t.Helper()
+	u, err := url.Parse(serverURL(to.to.Load(), ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, err := redis.OpenWith(bounded(t), u, opts, to.Dial)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
+
+// The server that was the primary lives on, and hangs up on nobody.
+func TestClientOfANameFollowsItAwayFromADemotedPrimary(t *testing.T) {
+	t.Parallel()
+	a, b := startWarm(t, redisserver.Config{}), startWarm(t, redisserver.Config{})
+	var n alias
+	n.to.Store(a)
+	opts := &session.Options{TTL: shortTTL, Logger: quiet}
+	s, err := session.New(bounded(t), openAt(t, &n, opts), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := s.Close(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	held := lock(t, s, "q")
+	lost := loss(held)
+	demote(t, a, b)
+	n.to.Store(b)
+	lostAt(t, held, lost)
+	g, err := mutex.New(s, "q").Lock(bounded(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	queued(t, b, "q", 1)
+	eventually(t, func() error { return subscribed(t, b, 1) })
+	if err := g.Release(bounded(t)); err != nil {
+		t.Error(err)
+	}
+}
