@@ -37,6 +37,7 @@ func TestRulesAreTheLeastThatWork(t *testing.T) {
 	use := func(name, without string) error {
 		allowed := slices.DeleteFunc(strings.Fields(redis.Rules(name)), func(rule string) bool { return rule == without })
 		do(t, s, append([]string{"ACL", "SETUSER", name, "on", ">" + password}, allowed...)...)
+		warm(t, s, name)
 		return everything(t, s, name)
 	}
 	if err := use("all", ""); err != nil {

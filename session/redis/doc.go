@@ -14,7 +14,8 @@
 // rediss is the same with TLS. The port is 6379 unless given, that of sentinels 26379; a
 // password may come without a user. Several hosts are those of a cluster or, with
 // sentinel, sentinels. A host may also be a name, or a balancer, that leads to the primary: a
-// server that has become a replica is left, and the name asked again. The path is the number of a database. The parameters are
+// server that has become a replica is left, and the name asked again. The path is the number
+// of a database. The parameters are
 //
 //	ttl            the TTL of the session, as 15s
 //	namespace      what all keys begin with, in braces; fairlead unless given
@@ -80,10 +81,12 @@
 // that who arrives later knows, too. What was written last may be missing there as well, so
 // the TTL of whoever asks counts, too.
 //
-// A server without any data cannot tell whether it is new or has lost them. For the first two
-// or three seconds after its start it grants nothing, for those to report who have been
-// connected before; then it waits for as long as they say. Redis 7.0 with the user default
-// switched off and appendonly on comes back without what scripts wrote, and counts as such.
+// A server without any data cannot tell whether it is new or has lost them. For two seconds
+// after it was first asked for a session it grants nothing, for those to report who have been
+// connected before, and who ask four times a second while there is no answer; then it waits
+// for as long as they say. So the first session ever of a namespace takes two seconds. Redis
+// 7.0 with the user default switched off and appendonly on comes back without what scripts
+// wrote, and counts as such.
 //
 // With ?wait=N, a join, a change of a limit, and the beginning of a session are taken to have
 // happened when N replicas have them; otherwise they fail, and are tried again. A replica
@@ -122,7 +125,8 @@
 //     lets others in beside those who hold. Let the clock be slewed, not stepped.
 //   - Of those who held before a restart without data, somebody who was paused or cut off
 //     from the server then, and of whom nobody who knew is left, is not waited for.
-//   - FLUSHALL ends all locks at once, without anybody being told before its next renewal.
+//   - FLUSHALL ends all sessions. Those who are connected find out within a second, and so before
+//     others are granted anything; somebody who is paused or cut off then is not waited for.
 //   - Tokens may fall where the key token is lost and the clock goes back.
 //   - A primary that took over and has had no replica for an hour (repl-backlog-ttl) begins
 //     another reign, once: all sessions end.

@@ -109,31 +109,50 @@ func (l *lease) expect(ctx context.Context, op string, sc script, args ...string
 
 // Watch implements driver.Lease. Who ends the session through its own script tells so,
 // and who leaves a mark; who deletes its key does not.
+//
+// A server that has lost its data grants nothing for as long as it takes those who held to
+// ask here, so it goes on asking while there is no answer, and does not leave when to the caller.
 func (l *lease) Watch(ctx context.Context, marked func()) error {
 	const op = "watch the session"
-	ask := time.NewTicker(min(l.ttl/4, time.Second))
-	defer ask.Stop()
 	for {
+		next := min(l.ttl/4, time.Second)
+		renewed := l.s.inbox.next()
 		r, err := l.s.run(ctx, renewScript, l.id, "0")
 		switch {
 		case err != nil:
-			return l.s.failed(ctx, op, err)
+			if err = l.s.failed(ctx, op, err); ctx.Err() != nil || driver.IsPermanent(err) {
+				return err
+			}
+			next = min(next, askAgain)
 		case r.status != "ok":
 			return unexpected(op, r)
 		case len(r.rest) > 0:
 			marked()
 		}
-		select {
-		case <-l.ear.notes:
-			for said := true; said; { // whatever it is, we ask
-				_, said = l.ear.get()
-			}
-		case <-l.s.inbox.next(): // somebody may have told so meanwhile
-		case <-ask.C:
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := l.pause(ctx, next, renewed); err != nil {
+			return err
 		}
 	}
+}
+
+// askAgain is when a session is asked for again of which there was no answer.
+const askAgain = 250 * time.Millisecond
+
+// pause waits until something may have become of the session, or for so long.
+func (l *lease) pause(ctx context.Context, d time.Duration, renewed <-chan struct{}) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-l.ear.notes:
+		for said := true; said; { // whatever it is, we ask
+			_, said = l.ear.get()
+		}
+	case <-renewed: // somebody may have told so meanwhile
+	case <-t.C:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
 }
 
 // Revoke implements driver.Lease.

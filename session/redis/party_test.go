@@ -40,13 +40,18 @@ func start(t *testing.T, c redisserver.Config) *redisserver.Server {
 	return s
 }
 
-// startWarm starts a server as if somebody had come before and gone: so it knows what was
-// here, which is nothing, and grants at once.
+// startWarm starts a server as if somebody had come before and gone.
 func startWarm(t *testing.T, c redisserver.Config) *redisserver.Server {
 	t.Helper()
 	s := start(t, c)
-	do(t, s, "HSET", "{fairlead}:guard", "run", life(t, s), "quiet", "0", "ttl", "0", "blank", "0")
+	warm(t, s, redis.DefaultNamespace)
 	return s
+}
+
+// warm has a server know what was in a namespace, which is nothing: so it grants at once.
+func warm(t *testing.T, s *redisserver.Server, namespace string) {
+	t.Helper()
+	do(t, s, "HSET", "{"+namespace+"}:guard", "run", life(t, s), "quiet", "0", "ttl", "0", "blank", "0")
 }
 
 // life is what sessions call the present run of a server.

@@ -3,7 +3,9 @@ package redis_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -175,6 +177,70 @@ func TestSessionOfAnEarlierRunIsOverAtOnce(t *testing.T) {
 	})
 	if err := errOf(p.Update(bounded(t), v.Me, "value")); !errors.Is(err, driver.ErrLeaseGone) {
 		t.Errorf("Update: %v, want ErrLeaseGone", err)
+	}
+}
+
+// A server that has no data and does not know for how long gives those who held the time to say
+// so from its first answer on. It may have answered nobody for a while: a cluster does so, whose
+// node was restarted.
+func TestEmptyServerGrantsNothingForAWhileAfterItsFirstScript(t *testing.T) {
+	t.Parallel()
+	s := start(t, redisserver.Config{})
+	grown(t, s)
+	newcomer := dial(t, serverURL(s, ""), nil)
+	asked := time.Now()
+	begin(t, newcomer, shortTTL)
+	notBefore(t, "the first session", time.Now(), asked, quietTime)
+}
+
+// grown waits until a server has been up for longer than any grants nothing because it is new.
+func grown(t *testing.T, s *redisserver.Server) {
+	t.Helper()
+	eventually(t, func() error {
+		info, err := s.Info(bounded(t), "server")
+		if age, _ := strconv.Atoi(info["uptime_in_seconds"]); err == nil && age < 4 {
+			err = fmt.Errorf("the server is up for %d s alone", age)
+		}
+		return err
+	})
+}
+
+// All is deleted, and the server lives on.
+func TestHolderSeesItsLossBeforeAFlushedServerGrants(t *testing.T) {
+	t.Parallel()
+	s := startWarm(t, redisserver.Config{})
+	holder := open(t, serverURL(s, ""), "holder", longTTL)
+	g := lock(t, holder, "q")
+	lost := loss(g)
+	newcomer := dial(t, serverURL(s, ""), nil)
+	grown(t, s)
+	flushed := time.Now()
+	do(t, s, "FLUSHALL")
+	begin(t, newcomer, longTTL)
+	arrived := time.Now()
+	notBefore(t, "the session of a newcomer", arrived, flushed, quietTime)
+	if at := lostAt(t, g, lost); !at.Before(arrived) {
+		t.Errorf("the holder saw its loss at %v, after a session at %v", at, arrived)
+	}
+}
+
+// Trouble with the connection is none of the session's: who watches that goes on asking, and so
+// learns of its end as soon as there is an answer.
+func TestWatchOutlivesTheServer(t *testing.T) {
+	t.Parallel()
+	s := startWarm(t, redisserver.Config{})
+	p := enter(t, s, nil)
+	end := make(chan error, 1)
+	go func() { end <- p.Watch(t.Context(), func() {}) }()
+	eventually(t, func() error { return subscribed(t, s, 1) })
+	restart(t, s)
+	select {
+	case err := <-end:
+		if !errors.Is(err, driver.ErrLeaseGone) {
+			t.Errorf("Watch returned %v, want ErrLeaseGone", err)
+		}
+	case <-time.After(patience):
+		t.Errorf("after %v the session is still watched", patience)
 	}
 }
 

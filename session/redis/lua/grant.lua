@@ -3,8 +3,7 @@
 --
 -- After a restart or a failover some of what was written may be missing, and those who
 -- wrote it still hold. So nothing begins until the longest TTL has passed. Where nothing
--- tells what was here before, a server that has just started gives those who know the
--- time to say so.
+-- tells what was here before, those who know are given the time to say so, from when they can.
 local session, ttl, identity, inbox, knew, longest = unpack(ARGV)
 ask()
 local guard = call('HMGET', KEYS[1], 'run', 'quiet', 'ttl', 'blank')
@@ -16,7 +15,7 @@ if guard[1] and guard[1] ~= reign then
 	most = math.max(most, tonumber(ttl), tonumber(longest)) -- what was written last may be missing
 	quiet, most = math.max(quiet, now + most), 0
 elseif not guard[1] then
-	quiet, most, blank = start + 2000, 0, '1'
+	quiet, most, blank = now + 2000, 0, '1'
 end
 if blank == '1' and knew ~= '' and knew ~= reign then
 	quiet = math.max(quiet, start + longest)
