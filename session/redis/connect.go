@@ -286,8 +286,14 @@ func (cs *connections) hangUp() {
 	}
 }
 
-// connect makes a connection; the library calls it.
+// connected is the key of contexts of requests that are only for connections that are up.
+type connected struct{}
+
+// connect makes a connection; the library calls it, for the first of those who need one.
 func (cs *connections) connect(ctx context.Context, addr string, d *net.Dialer, cfg *tls.Config) (net.Conn, error) {
+	if ctx.Value(connected{}) != nil {
+		return nil, errConnecting
+	}
 	ctx, cancel := context.WithTimeout(ctx, d.Timeout)
 	defer cancel()
 	defer context.AfterFunc(cs.ctx, cancel)()

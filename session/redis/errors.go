@@ -14,6 +14,9 @@ import (
 // errOverdue is why the context of a request ended whose answer did not come.
 var errOverdue = errors.New("no answer in time")
 
+// errConnecting is what a request is told that must not make a connection.
+var errConnecting = errors.New("a connection is to be made")
+
 // overdue makes errOverdue of an error that comes of it.
 func overdue(ctx context.Context, err error) error {
 	if err != nil && context.Cause(ctx) == errOverdue {
@@ -34,6 +37,9 @@ func (s *store) failed(ctx context.Context, op string, err error) error {
 		return driver.Permanent(fmt.Errorf("%s: the connection to Redis is closed", op))
 	case err == errOverdue:
 		return fmt.Errorf("%s: no answer from Redis at %s within %v", op, s.where, s.timeout)
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		err = errors.New(err.Error()) // of a context that is not the caller's, who must not take it for that
 	}
 	err = fmt.Errorf("%s: Redis at %s: %w", op, s.where, err)
 	if advice, permanent := refusal(err); permanent {

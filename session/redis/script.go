@@ -5,6 +5,7 @@ import (
 	"crypto/sha1"
 	"embed"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -73,7 +74,7 @@ func (s *store) build(sc script, whole bool, args []string) rueidis.Completed {
 func (s *store) run(ctx context.Context, sc script, args ...string) (reply, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.timeout, errOverdue)
 	defer cancel()
-	r, err := s.prompt(ctx, func() (reply, error) {
+	r, err := s.prompt(ctx, func(ctx context.Context) (reply, error) {
 		r, err := parse(s.client.Do(ctx, s.build(sc, false, args)))
 		if isNoScript(err) {
 			r, err = parse(s.client.Do(ctx, s.build(sc, true, args)))
@@ -109,34 +110,49 @@ func (s *store) reconnect() {
 	}
 }
 
+// A request is something to ask the server, for as long as ctx lasts.
+type request func(ctx context.Context) (reply, error)
+
 // prompt returns when ctx ends, at the latest. While the library makes a connection it does
 // not look at contexts, and goes on for as long as its timeouts allow; so f has a goroutine
 // of its own, except where all connections are up since an answer came on them.
-func (s *store) prompt(ctx context.Context, f func() (reply, error)) (reply, error) {
+func (s *store) prompt(ctx context.Context, f request) (reply, error) {
 	if s.conns == nil {
 		return s.apart(ctx, f)
 	}
 	closed := s.conns.closed.Load()
 	if closed == s.conns.sound.Load() {
-		return f()
+		r, err := f(context.WithValue(ctx, connected{}, true))
+		if !errors.Is(err, errConnecting) {
+			return r, err
+		}
 	}
-	r, err := s.apart(ctx, f)
-	if err == nil {
-		s.conns.sound.Store(closed)
+	for {
+		r, err := s.apart(ctx, f)
+		if err == nil {
+			s.conns.sound.Store(closed)
+		}
+		if !errors.Is(err, errConnecting) { // of somebody else's attempt, which it has joined
+			return r, err
+		}
 	}
-	return r, err
 }
 
-// apart runs f in a goroutine of its own, and returns when ctx ends, at the latest.
-func (s *store) apart(ctx context.Context, f func() (reply, error)) (reply, error) {
+// apart runs f in a goroutine of its own, and returns when ctx ends, at the latest. f goes
+// on then, for as long as the server has to answer: it may be making the connection that others wait
+// for, too. What a script does late does no harm: each is guarded, or can be repeated.
+func (s *store) apart(ctx context.Context, f request) (reply, error) {
 	type result struct {
 		r   reply
 		err error
 	}
 	done := make(chan result, 1)
 	s.background(func() {
-		r, err := f()
-		done <- result{r, err}
+		own, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), s.timeout, errOverdue)
+		defer cancel()
+		defer context.AfterFunc(s.ctx, cancel)()
+		r, err := f(own)
+		done <- result{r, overdue(own, err)}
 	})
 	select {
 	case x := <-done:
@@ -157,7 +173,8 @@ func (s *store) runSafely(ctx context.Context, sc script, args ...string) (reply
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, s.timeout, errOverdue)
 	defer cancel()
-	r, err := s.apart(ctx, func() (reply, error) { return s.waiting(ctx, sc, args) }) // which may have to connect
+	// It may have to connect, for itself alone, and so gives up with the caller.
+	r, err := s.apart(ctx, func(context.Context) (reply, error) { return s.waiting(ctx, sc, args) })
 	return r, s.heed(ctx, err)
 }
 
