@@ -232,8 +232,8 @@ type connections struct {
 	ctx    context.Context // ends when no further ones are wanted
 	cancel context.CancelFunc
 
-	closed atomic.Uint64 // how many have been
-	sound  atomic.Uint64 // how many had been when a request was last answered slowly
+	doubts  atomic.Uint64 // how many were closed, and how many requests were given up on them
+	settled atomic.Uint64 // how many of those there were when a request was last answered slowly
 
 	mu   sync.Mutex
 	over bool   // ctx has ended
@@ -249,7 +249,7 @@ type connection struct {
 
 // Close implements net.Conn.
 func (c *connection) Close() error {
-	c.of.closed.Add(1)
+	c.of.doubts.Add(1)
 	c.of.mu.Lock()
 	delete(c.of.open, c)
 	c.of.mu.Unlock()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/fairlead-go/fairlead/internal/redisserver"
 	"github.com/fairlead-go/fairlead/session"
+	"github.com/fairlead-go/fairlead/session/drivertest"
 	"github.com/fairlead-go/fairlead/session/redis"
 )
 
@@ -88,5 +89,42 @@ func TestCallerThatGivesUpEndsNoConnectionThatOthersWaitFor(t *testing.T) {
 	open()
 	if err := <-second; err != nil {
 		t.Errorf("who did not give up was told %v", err)
+	}
+}
+
+// Requests queue on one connection, whose queue has an end.
+func TestCallsEndWithTheirContextsHoweverManyWaitForAFrozenServer(t *testing.T) {
+	t.Parallel()
+	s := startWarm(t, redisserver.Config{})
+	var link drivertest.Link
+	p := enter(t, s, &link)
+	if err := p.Check(bounded(t)); err != nil {
+		t.Fatal(err)
+	}
+	link.Freeze()
+	defer link.Heal()
+	var calls sync.WaitGroup
+	for range 2 {
+		ctx, cancel := context.WithTimeout(bounded(t), 200*time.Millisecond)
+		defer cancel()
+		var wave sync.WaitGroup
+		for range 1000 {
+			wave.Go(func() {
+				if err := p.Check(ctx); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("Check returned %v, want that its context has ended", err)
+				}
+			})
+		}
+		calls.Go(wave.Wait)
+		<-ctx.Done()
+	}
+	done := make(chan struct{})
+	go func() { calls.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(atOnce):
+		t.Errorf("%v after their contexts have ended some calls have not", atOnce)
+		link.Heal()
+		<-done
 	}
 }

@@ -113,16 +113,26 @@ func (s *store) reconnect() {
 // A request is something to ask the server, for as long as ctx lasts.
 type request func(ctx context.Context) (reply, error)
 
-// prompt returns when ctx ends, at the latest. While the library makes a connection it does
-// not look at contexts, and goes on for as long as its timeouts allow; so f has a goroutine
-// of its own, except where all connections are up since an answer came on them.
+// maxQueued bounds the requests that queue on a connection in their callers' goroutines. The
+// library has room for 1,024.
+const maxQueued = 512
+
+// prompt returns when ctx ends, at the latest. While the library makes a connection, or its
+// queue is full, it does not look at contexts, and goes on for as long as its timeouts allow; so
+// f has a goroutine of its own, except where there are few others, and all connections are up
+// and nobody was left without an answer since one came on them.
 func (s *store) prompt(ctx context.Context, f request) (reply, error) {
 	if s.conns == nil {
 		return s.apart(ctx, f)
 	}
-	closed := s.conns.closed.Load()
-	if closed == s.conns.sound.Load() {
+	doubts := s.conns.doubts.Load()
+	queued := s.queued.Add(1)
+	defer s.queued.Add(-1)
+	if doubts == s.conns.settled.Load() && queued <= maxQueued {
 		r, err := f(context.WithValue(ctx, connected{}, true))
+		if err != nil && ctx.Err() != nil {
+			s.conns.doubts.Add(1) // it stays in the queue, and perhaps others with it
+		}
 		if !errors.Is(err, errConnecting) {
 			return r, err
 		}
@@ -130,7 +140,7 @@ func (s *store) prompt(ctx context.Context, f request) (reply, error) {
 	for {
 		r, err := s.apart(ctx, f)
 		if err == nil {
-			s.conns.sound.Store(closed)
+			s.conns.settled.Store(doubts)
 		}
 		if !errors.Is(err, errConnecting) { // of somebody else's attempt, which it has joined
 			return r, err

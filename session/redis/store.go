@@ -41,6 +41,7 @@ type store struct {
 	cancel context.CancelFunc
 	inbox  *inbox
 	known  atomic.Pointer[knowledge]
+	queued atomic.Int64 // requests under way
 
 	mu          sync.Mutex
 	closed      bool           // no further work may start
