@@ -93,7 +93,7 @@ func OpenWith(ctx context.Context, u *url.URL, opts *session.Options, dial Diale
 		DisableRetry:      true, // the session does that, who knows what may be repeated
 	})
 	if err != nil {
-		conns.cancel()
+		conns.close()
 		if reason := conns.diagnosed(ctx, t, err); reason != nil {
 			err = reason
 		}
