@@ -39,8 +39,8 @@
 //	{NS}:guard          a hash: the reign of the server, how long nothing is granted, the longest TTL
 //	{NS}:token          the last token
 //	{NS}:names          the queues that have entries
-//	{NS}:s:SESSION      a hash that expires with the session: its reign, its entries, claims that were given up, and
-//	                    marks of entries that somebody breaks
+//	{NS}:s:SESSION      a hash that expires with the session: its reign, its entries, claims that were given up and how
+//	                    many there have been, and marks of entries that somebody breaks
 //	{NS}:q:NAME         the IDs of a queue's entries, by token
 //	{NS}:d:NAME         a hash: the record of each entry, the limit, and who is told when one of them leaves
 //	                    or changes
@@ -68,7 +68,9 @@
 // are over have left.
 //
 // When the reply to a join is lost, a script looks for the entry and, if it is not there, marks
-// the claim in the session: a request that arrives late is refused then.
+// the claim in the session: a request that arrives late is refused then. After a thousand of
+// those the marks are cleared, and an epoch of the session ends: joins tell the epoch in which
+// they were sent, and one of an earlier epoch is refused, and sent again if somebody still waits.
 //
 // # When the server is not the one that it was
 //

@@ -57,6 +57,11 @@ func (l *lease) Join(ctx context.Context, c driver.Claim) (driver.View, error) {
 			if err != nil {
 				return driver.View{}, l.refused(c, err)
 			}
+		case "epoch": // for which its sender is known to wait still, unlike one that arrives late
+			if len(r.rest) != 1 {
+				return driver.View{}, unexpected(op, r)
+			}
+			l.epoch.Store(&r.rest[0])
 		default:
 			return driver.View{}, unexpected(op, r)
 		}
@@ -103,7 +108,7 @@ func (l *lease) joinArgs(c driver.Claim, seen assumption) []string {
 	}
 	return []string{
 		l.id, c.Name, c.ID, l.s.id, string(c.Mode), encodeInfo(l.identity, c), c.Value,
-		strconv.FormatInt(c.Limit, 10), newest, seen.version,
+		strconv.FormatInt(c.Limit, 10), newest, seen.version, *l.epoch.Load(),
 	}
 }
 
@@ -129,7 +134,8 @@ func (l *lease) joined(op string, c driver.Claim, me driver.Entry, r reply) (dri
 }
 
 // Resolve implements driver.Lease. A claim that is not found is marked, so that a Join
-// that is still in flight is refused.
+// that is still in flight is refused. So it is when the marks have been cleared since, as it
+// tells the epoch in which it was sent, which has ended then.
 func (l *lease) Resolve(ctx context.Context, c driver.Claim) (driver.View, error) {
 	op := "resolve the claim on " + quoted(c.Name)
 	r, err := l.s.runSafely(ctx, resolveScript, l.id, c.Name, c.ID, "0")

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fairlead-go/fairlead/session/driver"
@@ -20,7 +21,8 @@ type lease struct {
 	id       string
 	ttl      time.Duration
 	identity string
-	ear      *listener // for what concerns the lease itself
+	ear      *listener              // for what concerns the lease itself
+	epoch    atomic.Pointer[string] // as joins tell it
 
 	mu     sync.Mutex
 	ended  bool                // it was revoked
@@ -39,6 +41,8 @@ func (s *store) Grant(ctx context.Context, spec driver.Spec) (driver.Lease, time
 	const op = "begin a session"
 	ttl := max(spec.TTL.Round(time.Millisecond), 10*time.Millisecond)
 	l := &lease{s: s, id: randomID(), ttl: ttl, identity: spec.Identity, claims: map[string]*claimed{}}
+	first := "0"
+	l.epoch.Store(&first)
 	for said := false; ; said = true {
 		sent := time.Now()
 		known := s.known.Load()

@@ -1,6 +1,6 @@
 -- Appends an entry: ARGV is session, name, ID, inbox, mode, info, value, limit (0: none),
--- seen, and the limit's version that was seen. Unless seen is "", there must be no entry
--- with a larger version, and the limit must be that one.
+-- seen, the limit's version that was seen, and the epoch of the session. Unless seen is "",
+-- there must be no entry with a larger version, and the limit must be that one.
 local function newest(entries)
 	local version = 0
 	for i = 2, #entries, 3 do
@@ -10,9 +10,12 @@ local function newest(entries)
 	return version
 end
 
-local session, name, id, inbox, mode, info, value, n, seen, version = unpack(ARGV)
+local session, name, id, inbox, mode, info, value, n, seen, version, epoch = unpack(ARGV)
 if left(session) == 0 then return { 'lease' } end
-if call('HEXISTS', S .. session, 'x:' .. id) == 1 then return { 'withdrawn' } end
+local withdrawn, many = unpack(call('HMGET', S .. session, 'x:' .. id, 'withdrawn'))
+if withdrawn then return { 'withdrawn' } end
+local present = math.floor((many or 0) / marksPerEpoch)
+if epoch ~= tostring(present) then return { 'epoch', present } end
 local all = (n ~= '0' or seen ~= '' or mode ~= 'exclusive') and live(name, nil, 0) or {}
 local there, now = unpack(call('HMGET', D .. name, id, 'limit'))
 if there then return { 'used' } end

@@ -205,6 +205,8 @@ local function live(name, last, most)
 	return found
 end
 
+local marksPerEpoch = 1000 -- of claims that a session has withdrawn
+
 local function extend(reply, more)
 	for _, word in ipairs(more) do reply[#reply + 1] = word end
 	return reply
