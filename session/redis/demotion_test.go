@@ -2,6 +2,8 @@ package redis_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net"
 	"net/url"
 	"sync/atomic"
@@ -71,4 +73,30 @@ func TestClientOfANameFollowsItAwayFromADemotedPrimary(t *testing.T) {
 	if err := g.Release(bounded(t)); err != nil {
 		t.Error(err)
 	}
+}
+
+// The server that was the primary knows nothing of another, and answers on: so it does on the
+// connection on which it tells things, to those who ask elsewhere by now.
+func TestInboxFollowsTheSessionToAnotherServer(t *testing.T) {
+	t.Parallel()
+	a, b := startWarm(t, redisserver.Config{}), startWarm(t, redisserver.Config{})
+	var to alias
+	to.to.Store(a)
+	st := openAt(t, &to, &session.Options{Logger: quiet})
+	defer st.Close()
+	p := begin(t, st, longTTL)
+	to.to.Store(b)
+	do(t, a, "CLIENT", "KILL", "TYPE", "normal") // not the one on which it tells things
+	eventually(t, func() error {
+		if err := p.Check(bounded(t)); !errors.Is(err, driver.ErrLeaseGone) {
+			return fmt.Errorf("the session at the other server: %w", err)
+		}
+		return nil
+	})
+	p = begin(t, st, longTTL)
+	eventually(t, func() error { return subscribed(t, b, 1) })
+	first, second := p.join("q"), p.join("q")
+	end := p.wait(second)
+	p.leave(first.Me)
+	within(t, prompt, end)
 }

@@ -62,7 +62,8 @@
 // ahead. So a release is one message, for one waiter, who has nothing to ask. Readers and
 // permits look at the queue when they are told.
 //
-// Messages get lost when a connection breaks. So after a reconnection all who wait look
+// Messages get lost when a connection breaks, as it also does when a session begins under another
+// reign: the server may be another. So after a reconnection all who wait look
 // again; and in any case when the session of whom they wait for may have expired, which
 // nobody tells, or after a third of their own TTL. Who looks removes what sessions that
 // are over have left.

@@ -81,14 +81,14 @@ type downfall struct {
 
 // connect subscribes to everything, and says so.
 func (b *inbox) connect(ctx context.Context) (downfall, error) {
-	conn, release := b.s.client.Dedicate()
-	closed := conn.SetPubSubHooks(rueidis.PubSubHooks{OnMessage: b.take, OnSubscription: b.confirm})
-	// To close it first spares rueidis the unsubscribing, see leave.
-	d := downfall{closed, func() { b.drop(conn); conn.Close(); release() }}
 	select {
 	case <-b.lost: // of the connection before
 	default:
 	}
+	conn, release := b.s.client.Dedicate()
+	closed := conn.SetPubSubHooks(rueidis.PubSubHooks{OnMessage: b.take, OnSubscription: b.confirm})
+	// To close it first spares rueidis the unsubscribing, see leave.
+	d := downfall{closed, func() { b.drop(conn); conn.Close(); release() }}
 	b.mu.Lock()
 	channels := []string{b.channel}
 	for c, o := range b.observers {

@@ -53,6 +53,9 @@ func (s *store) Grant(ctx context.Context, spec driver.Spec) (driver.Lease, time
 		switch {
 		case r.status == "ok" && len(r.rest) == 2:
 			s.known.Store(&knowledge{r.rest[0], r.rest[1]})
+			if known.run != "" && known.run != r.rest[0] {
+				s.follow()
+			}
 			l.ear = s.inbox.listen(l.id)
 			s.background(func() { s.sweep(s.ctx) }) // what it does not come to, a later one does
 			return l, sent, nil
@@ -70,6 +73,19 @@ func (s *store) Grant(ctx context.Context, spec driver.Spec) (driver.Lease, time
 		default:
 			return nil, time.Time{}, unexpected(op, r)
 		}
+	}
+}
+
+// follow has all connections lead to where the session is. Another server may be the primary
+// now, of which the one before knows nothing: what it would tell nobody tells it any more.
+func (s *store) follow() {
+	s.inbox.reconnect()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	lines := s.lines
+	s.lines = nil
+	if len(lines) > 0 && !s.closed {
+		s.work.Go(func() { closeAll(lines) })
 	}
 }
 
