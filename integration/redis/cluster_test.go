@@ -12,6 +12,7 @@ import (
 	"github.com/fairlead-go/fairlead/internal/redisserver"
 	"github.com/fairlead-go/fairlead/mutex"
 	"github.com/fairlead-go/fairlead/session"
+	"github.com/fairlead-go/fairlead/session/driver"
 )
 
 // clusterOf starts a cluster of a test's own. It returns the slot of all keys, its owner,
@@ -151,6 +152,41 @@ func TestServerOfAClusterThatIsEmptiedGrantsNothingTooEarly(t *testing.T) {
 	next.must(t)
 	in.visited(t, 2)
 	in.notBefore(t, gone.Add(longest))
+}
+
+// A cluster answers nobody for a while after one of its servers was restarted, and then all at
+// once: those who held, and those who have just come.
+func TestHolderSeesItsLossBeforeAnEmptiedServerOfAClusterGrants(t *testing.T) {
+	t.Parallel()
+	c, _, owner, _ := clusterOf(t)
+	holder := open(t, at(c.Addrs(), ""), "holder", longTTL)
+	g := lock(t, holder, "q")
+	lost := make(chan time.Time, 1)
+	context.AfterFunc(g.Context(), func() { lost <- time.Now() })
+	if err := owner.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := owner.Restart(bounded(t)); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Wait(bounded(t)); err != nil {
+		t.Fatal(err)
+	}
+	st := connect(t, at(c.Addrs(), ""), nil)
+	defer st.Close()
+	ctx, cancel := context.WithTimeout(bounded(t), patience)
+	defer cancel()
+	asked := begin(func() (driver.Lease, error) {
+		l, _, err := st.Grant(ctx, driver.Spec{TTL: longTTL})
+		return l, err
+	})
+	select {
+	case <-lost:
+	case <-asked.done:
+		t.Errorf("a session began (%v) before the holder knew of its loss", asked.err)
+	}
+	cancel()
+	<-asked.done
 }
 
 // Who moves a slot that has many keys moves some of them first. Whichever they are: until the

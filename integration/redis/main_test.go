@@ -57,7 +57,7 @@ func run(m *testing.M) int {
 // leaks finds goroutines that stay. Some of the client library's sleep for some seconds,
 // whatever becomes of the client, before they do the last that they have to.
 func leaks() (err error) {
-	for range 10 {
+	for range 20 {
 		if err = goleak.Find(); err == nil {
 			return nil
 		}

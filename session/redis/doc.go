@@ -62,11 +62,10 @@
 // ahead. So a release is one message, for one waiter, who has nothing to ask. Readers and
 // permits look at the queue when they are told.
 //
-// Messages get lost when a connection breaks, as it also does when a session begins under another
-// reign: the server may be another. So after a reconnection all who wait look
-// again; and in any case when the session of whom they wait for may have expired, which
-// nobody tells, or after a third of their own TTL. Who looks removes what sessions that
-// are over have left.
+// Messages get lost when a connection breaks; when a session begins under another reign it is
+// broken, as the server may be another. So after a reconnection all who wait look again; and in
+// any case when the session of whom they wait for may have expired, which nobody tells, or
+// after a third of their own TTL. Who looks removes what sessions that are over have left.
 //
 // When the reply to a join is lost, a script looks for the entry and, if it is not there, marks
 // the claim in the session: a request that arrives late is refused then. After a thousand of

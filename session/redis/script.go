@@ -149,8 +149,9 @@ func (s *store) prompt(ctx context.Context, f request) (reply, error) {
 }
 
 // apart runs f in a goroutine of its own, and returns when ctx ends, at the latest. f goes
-// on then, for as long as the server has to answer: it may be making the connection that others wait
-// for, too. What a script does late does no harm: each is guarded, or can be repeated.
+// on then, for as long as the server has to answer: it may be making the connection that
+// others wait for, too. What a script does late does no harm: each is guarded, or can be
+// repeated.
 func (s *store) apart(ctx context.Context, f request) (reply, error) {
 	type result struct {
 		r   reply
