@@ -2,12 +2,16 @@ package redis_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
 
 	"github.com/fairlead-go/fairlead/internal/redisserver"
 	"github.com/fairlead-go/fairlead/mutex"
@@ -99,4 +103,44 @@ func TestInboxFollowsTheSessionToAnotherServer(t *testing.T) {
 	end := p.wait(second)
 	p.leave(first.Me)
 	within(t, prompt, end)
+}
+
+// The other connections of a client that is the program's own are not for us to end.
+func TestInboxOnAClientOfTheProgramsOwnLeavesADemotedPrimary(t *testing.T) {
+	t.Parallel()
+	a, b := startWarm(t, redisserver.Config{}), startWarm(t, redisserver.Config{})
+	var to alias
+	to.to.Store(a)
+	client, err := rueidis.NewClient(rueidis.ClientOption{
+		InitAddress: []string{a.Addr()}, Username: user, Password: password, DisableCache: true,
+		DialCtxFn: func(ctx context.Context, addr string, _ *net.Dialer, _ *tls.Config) (net.Conn, error) {
+			return to.Dial(ctx, "tcp", addr)
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	s, err := redis.NewSession(bounded(t), client, redis.Config{}, &session.Options{TTL: shortTTL, Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost := loss(lock(t, s, "q"))
+	demote(t, a, b)
+	to.to.Store(b)
+	eventually(t, func() error { return subscribed(t, b, 1) })
+	do(t, a, "CLIENT", "KILL", "TYPE", "normal") // as the end of its ConnLifetime would
+	select {
+	case <-lost:
+	case <-time.After(patience):
+		t.Errorf("after %v the holder knows of no loss", patience)
+	}
+	if err := lock(t, s, "q").Release(bounded(t)); err != nil {
+		t.Error(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := s.Close(ctx); err != nil {
+		t.Error(err)
+	}
 }
