@@ -39,12 +39,18 @@ type fragileTracer struct {
 func (t fragileTracer) Start(ctx context.Context, name string, opts ...trace.SpanStartOption) (context.Context, trace.Span) {
 	t.p.reach(name)
 	ctx, span := t.Tracer.Start(ctx, name, opts...)
-	return ctx, fragileSpan{span, t.p}
+	return ctx, fragileSpan{span, t.p, name}
 }
 
 type fragileSpan struct {
 	trace.Span
-	p *fragile
+	p    *fragile
+	name string
+}
+
+func (s fragileSpan) End(opts ...trace.SpanEndOption) {
+	s.p.reach("end " + s.name)
+	s.Span.End(opts...)
 }
 
 func (s fragileSpan) AddLink(l trace.Link) {

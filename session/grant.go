@@ -230,17 +230,22 @@ func (g *Grant) Exchange(ctx context.Context, mode driver.Mode, value string) (*
 	if err := g.passOn(); err != nil {
 		return nil, g.fail(verb, err)
 	}
-	g.report()
+	var next *Grant
 	defer g.giveBack()
+	defer func() {
+		if next == nil { // also after a panic, of a tracer say
+			g.p.depart()
+		}
+	}()
+	g.report()
 	err := g.p.update(ctx, value)
 	if err == nil {
-		var next *Grant
-		if next, err = g.p.grantAs(g.ctx, mode); err == nil {
-			return next, nil
-		}
+		next, err = g.p.grantAs(g.ctx, mode)
 	}
-	g.p.depart()
-	return nil, g.fail(verb, err)
+	if err != nil {
+		return nil, g.fail(verb, err)
+	}
+	return next, nil
 }
 
 // apart returns a context that does not end with the grant, if ctx is the grant's
@@ -268,6 +273,7 @@ var errBusy = errors.New("a function runs under it, in Do: take the lock with Lo
 // Release is idempotent. When the grant was lost before, or the lease before the
 // store acknowledged the release, the error Is ErrLost.
 func (g *Grant) Release(ctx context.Context) error {
+	defer g.letGo() // as it is, but after a panic, of a tracer say
 	_ = g.p.t.trusted()
 	if g.onRelease != nil {
 		g.onRelease()
@@ -285,6 +291,16 @@ func (g *Grant) Release(ctx context.Context) error {
 		return g.fail("release", err)
 	}
 	return nil
+}
+
+// letGo sees to it that an entry which is no other grant's leaves.
+func (g *Grant) letGo() {
+	if g.passedOn() {
+		return
+	}
+	g.conclude(ErrReleased)
+	g.giveBack()
+	g.p.depart()
 }
 
 // Do runs f and releases the grant when f returns or panics. The context of f

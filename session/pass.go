@@ -23,13 +23,13 @@ func (g *Grant) Pass(ctx context.Context) (*Grant, error) {
 		return nil, g.fail(verb, err)
 	}
 	var next *Grant
-	defer g.report()
 	defer g.giveBack()
 	defer func() {
 		if next == nil { // also after a panic, of a tracer say
 			g.p.depart()
 		}
 	}()
+	g.report()
 	var err error
 	if next, err = g.p.grantAs(ctx, g.mode); err != nil {
 		return nil, g.fail(verb, err)

@@ -98,28 +98,44 @@ func (t *tenure) join(ctx context.Context, c driver.Claim) (*Place, error) {
 	c.ID = newID()
 	p := &Place{t: t, claim: c, gone: make(chan struct{})}
 	t.add(p)
-	v, err := t.lease.Join(ctx, c)
-	if isRefusal(err) {
-		t.remove(p)
+	returns := false
+	defer func() {
+		if !returns { // Admit has panicked, say, which some drivers ask when the entry is made
+			p.depart()
+		}
+	}()
+	err := p.occupy(ctx)
+	returns = true
+	if err != nil {
 		return nil, err
+	}
+	return p, nil
+}
+
+// occupy makes the place's entry.
+func (p *Place) occupy(ctx context.Context) error {
+	v, err := p.t.lease.Join(ctx, p.claim)
+	if isRefusal(err) {
+		p.t.remove(p)
+		return err
 	}
 	if err == nil {
 		p.take(v)
-		return p, nil
+		return nil
 	}
 	// The outcome is unknown, even if the store gave an answer.
-	v, lookErr := t.resolve(ctx, c)
+	v, lookErr := p.t.resolve(ctx, p.claim)
 	switch {
 	case lookErr == nil:
 		v.Followed = true // it is later than the entry
 		p.take(v)
-		return p, nil
+		return nil
 	case errors.Is(lookErr, driver.ErrEntryGone):
-		t.remove(p)
+		p.t.remove(p)
 	default:
 		p.Abandon()
 	}
-	return nil, err
+	return err
 }
 
 // resolve settles a Join of unknown outcome, trying until it knows, as in

@@ -99,7 +99,10 @@ type Claim struct {
 // cannot heal. All are wrapped in a *session.Error. When it fails, its
 // entry is removed, if need be in the background. When a reply is lost, it
 // finds out what happened; it neither fails for that nor joins twice.
-func Turn(ctx context.Context, s *session.Session, c Claim, rule Rule) (*session.Grant, error) {
+//
+// It runs code of others: Queued, the rule, and what records telemetry. Where that
+// panics, or ends the goroutine, Turn leaves nothing in the queue either.
+func Turn(ctx context.Context, s *session.Session, c Claim, rule Rule) (g *session.Grant, err error) {
 	if err := c.check(); err != nil {
 		return nil, &session.Error{Op: c.Op, Name: c.Name, Err: err}
 	}
@@ -114,9 +117,27 @@ func Turn(ctx context.Context, s *session.Session, c Claim, rule Rule) (*session
 	if !trace.SpanContextFromContext(ctx).IsValid() {
 		t.holding = trace.ContextWithSpan(ctx, trace.SpanFromContext(wait)) // one trace for both spans
 	}
-	g, err := t.take(wait)
-	acq.End(wait, outcome(err), err)
-	return g, err
+	err = errUnwound
+	defer func() { t.end(wait, g, err) }()
+	return t.take(wait)
+}
+
+// errUnwound is recorded of a call that does not return.
+var errUnwound = errors.New("the call ended with a panic, or with its goroutine")
+
+// end records how the call ends. Where that panics, nobody is given the grant: it is
+// released, in the background.
+func (t *turn) end(ctx context.Context, g *session.Grant, err error) {
+	returns := false
+	defer func() {
+		if !returns && g != nil {
+			done, cancel := context.WithCancel(context.Background())
+			cancel()
+			_ = g.Release(done)
+		}
+	}()
+	t.acq.End(ctx, outcome(err), err)
+	returns = true
 }
 
 func (c Claim) check() error {
@@ -174,19 +195,30 @@ func (t *turn) take(ctx context.Context) (*session.Grant, error) {
 		}
 	}
 	for {
-		p, err := t.s.Join(ctx, t.join(ctx))
-		if err != nil {
-			return nil, t.fail(ctx, err)
-		}
-		g, err := t.wait(ctx, p)
-		if err == nil {
+		g, err := t.queue(ctx)
+		switch {
+		case err == nil:
 			return g, nil
-		}
-		p.Abandon()
-		if !errors.Is(err, session.ErrDisplaced) {
+		case !errors.Is(err, session.ErrDisplaced):
 			return nil, t.fail(ctx, err)
 		}
 	}
+}
+
+// queue joins, and waits for the turn. Without a grant the entry leaves, also where what
+// is called meanwhile panics: the session, which lives on, would keep it for ever, and
+// everybody behind would wait for it.
+func (t *turn) queue(ctx context.Context) (g *session.Grant, err error) {
+	p, err := t.s.Join(ctx, t.join(ctx))
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if g == nil {
+			p.Abandon()
+		}
+	}()
+	return t.wait(ctx, p)
 }
 
 // wait follows the rule from one obstacle to the next until there is none.
