@@ -238,6 +238,8 @@ func (t *turn) wait(ctx context.Context, p *session.Place) (*session.Grant, erro
 				g.Stamp(t.claim.Stamp)
 			}
 			return g, err
+		case t.claim.Try: // the reply to the join was lost: what was found was not asked whether it may
+			return nil, &driver.Refused{Ahead: p.View().Ahead}
 		}
 		if !waiting && t.claim.Queued != nil {
 			t.claim.Queued(first.Me.Token)

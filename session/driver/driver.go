@@ -114,7 +114,9 @@ type Lease interface {
 	//
 	// With c.Admit, it appends only if Admit accepts the view that the entry
 	// would have, as one atomic step, and otherwise fails with a *Refused; nobody
-	// behind is delayed by an entry that was refused.
+	// behind is delayed by an entry that was refused. Where others join so often that
+	// this step would be put off again and again, the entry may be made first, and
+	// taken back before Join, or Resolve, returns: who comes in between waits for that.
 	//
 	// With c.Limit, it gives that limit to a queue that has no entries, and
 	// fails with a *LimitError if the queue has some and another limit, or none.

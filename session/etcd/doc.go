@@ -90,6 +90,11 @@
 // no longer apply when it arrives late, since it names an older epoch. Where many replies
 // are lost at once, one move of the epoch is enough for all.
 //
+// A join that is conditional, as that of who only tries, or gives a queue its limit, is
+// also guarded on that the queue has no key that we have not seen, and looks again where it
+// has. After five times it goes without that guard, and leaves again if by what its
+// transaction has read it may not be there: see insist.go.
+//
 // # How time enters
 //
 // The leader of the cluster alone decides when a lease has run out, by its own

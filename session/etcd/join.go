@@ -21,7 +21,8 @@ const maxAnswered = 1000
 //
 //	if   the session key is at the epoch we know, and the entry is not there
 //	     (with Limit: and the queue's limit is the one we know)
-//	     (with Admit, or to set the limit: and the queue has no key that we have not seen)
+//	     (with Admit, or to set the limit: and the queue has no key that we have not seen,
+//	     which others that join all the time may put off, and insist leaves out then)
 //	then read who is ahead, and put the entry (to set the limit: that, too)
 //	else (with Limit or Admit) read what tells why
 //
@@ -49,6 +50,7 @@ type assumption struct {
 	limit driver.Limit // of the queue; its version is 0 if no key has it
 	set   bool         // there were no entries up to seen, so the limit is ours to set
 	long  bool         // the queue, when the Join was sent, so that it took the place of the tail
+	loose bool         // the keys that we have not seen are not guarded on: see insist
 }
 
 // assume returns what most often is the case: that the queue is empty or has the
@@ -109,7 +111,7 @@ func (l *lease) placed(c driver.Claim) emplacement {
 func (l *lease) join(ctx context.Context, c driver.Claim, e emplacement) (driver.View, error) {
 	op := "join queue " + quoted(c.Name)
 	a := l.assume(c)
-	for {
+	for conflicts := 0; ; {
 		a.epoch = l.epoch.Load()
 		before, ok := l.slots.send(c.ID, a.epoch)
 		if !ok {
@@ -142,6 +144,11 @@ func (l *lease) join(ctx context.Context, c driver.Claim, e emplacement) (driver
 		}
 		if a, err = l.learn(c, resp); err != nil {
 			return driver.View{}, err
+		}
+		if conflicts++; conflicts >= maxConflicts {
+			if a, err = l.insist(ctx, op, c, e, a); err != nil {
+				return driver.View{}, err
+			}
 		}
 	}
 }
@@ -187,7 +194,7 @@ func (l *lease) joinTxn(ctx context.Context, c driver.Claim, e emplacement, a *a
 		one(e.key).created(pb.Compare_EQUAL, 0),
 	}
 	ahead := dir.latest()
-	if c.Mode != driver.Exclusive {
+	if c.Mode != driver.Exclusive || a.loose {
 		ahead = dir.all()
 	}
 	then := []*pb.RequestOp{ahead, one(e.key).put(e.value, l.id)}
@@ -198,7 +205,7 @@ func (l *lease) joinTxn(ctx context.Context, c driver.Claim, e emplacement, a *a
 	if c.Limit > 0 && a.set {
 		then = append(then, record.put(limitRecord{Limit: c.Limit}.encode(), clientv3.NoLease))
 	}
-	if c.Admit != nil || c.Limit > 0 && a.set {
+	if !a.loose && (c.Admit != nil || c.Limit > 0 && a.set) {
 		// An Update keeps the create revision of its entry, and one that leaves
 		// can but help.
 		guards = append(guards, dir.created(pb.Compare_LESS, a.seen+1))
@@ -237,7 +244,11 @@ func (l *lease) joined(ctx context.Context, c driver.Claim, e emplacement, a ass
 	if !known {
 		return l.s.viewAt(ctx, me, rev)
 	}
-	return driver.View{Me: me, Ahead: ahead, Limit: a.limit, At: uint64(rev)}, nil
+	v := driver.View{Me: me, Ahead: ahead, Limit: a.limit, At: uint64(rev)}
+	if a.loose {
+		err = l.judge(ctx, c, v)
+	}
+	return v, err
 }
 
 // ahead returns who was ahead of an entry when it was made, by what its transaction has
@@ -280,7 +291,7 @@ func (l *lease) Resolve(ctx context.Context, c driver.Claim) (driver.View, error
 		if errors.Is(err, driver.ErrEntryGone) {
 			l.slots.free(c.Name, c.ID)
 		}
-		return v, err
+		return l.adopted(ctx, c, v, err)
 	}
 	resp, err := l.fence(ctx, op, c, e, clientv3.OpGet(e.key, clientv3.WithKeysOnly()))
 	switch {
@@ -304,7 +315,7 @@ func (l *lease) Resolve(ctx context.Context, c driver.Claim) (driver.View, error
 		return driver.View{}, gone // somebody else's
 	}
 	l.slots.made(c.ID, v.Me.Token)
-	return v, err
+	return l.adopted(ctx, c, v, err)
 }
 
 // Withdraw implements driver.Lease. It is Resolve, but deletes the entry.

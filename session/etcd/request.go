@@ -134,6 +134,13 @@ func (s span) remove() *pb.RequestOp {
 	return &pb.RequestOp{Request: &pb.RequestOp_RequestDeleteRange{RequestDeleteRange: &pb.DeleteRangeRequest{Key: s.from, RangeEnd: s.to}}}
 }
 
+// touch writes a key that is there, with the value and the lease that it has.
+func (s span) touch() *pb.RequestOp {
+	return &pb.RequestOp{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{
+		Key: s.from, IgnoreValue: true, IgnoreLease: true,
+	}}}
+}
+
 // put writes a key, under a lease unless that is 0.
 func (s span) put(value string, lease clientv3.LeaseID) *pb.RequestOp {
 	return &pb.RequestOp{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{
