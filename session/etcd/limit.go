@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"sync"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -20,6 +22,10 @@ import (
 // last permit to leave takes it away; what a crash of the last holder leaves
 // behind is swept by sessions that begin later.
 const limits = driver.Reserved + "/v1/limit/"
+
+// maxTidied is how often a queue is looked at whose limit is to go, while keys that are no
+// permits keep coming. After that a later session may sweep it.
+const maxTidied = 5
 
 // maxSwept bounds how many limits a new session looks at, of the first maxListed.
 const (
@@ -79,33 +85,59 @@ func (s *store) SetLimit(ctx context.Context, name string, from, to driver.Limit
 
 // leavePermit is Leave for an entry of a queue that has a limit: the last one
 // takes the limit with it. Whether it is the last is asked of the first key that
-// is left, and then once more where it matters: to compare all keys would cost more
-// the longer the queue.
+// is left, and then once more where that is no permit's: to look at all keys would cost
+// more the longer the queue.
 func (l *lease) leavePermit(ctx context.Context, e driver.Entry) error {
 	entry, dir := one(e.Key), prefixed(l.s.keys.dir(e.Name))
-	left := &pb.RangeRequest{Key: dir.from, RangeEnd: dir.to, Limit: 1, KeysOnly: true}
+	left := dir.keys(1)
 	leave := &pb.TxnRequest{
 		Compare: []*pb.Compare{entry.created(pb.Compare_EQUAL, int64(e.Token))},
-		Success: []*pb.RequestOp{entry.remove(), reading(left)},
-		Failure: []*pb.RequestOp{reading(left)},
+		Success: []*pb.RequestOp{entry.remove(), left},
+		Failure: []*pb.RequestOp{left},
 	}
 	resp, _, err := l.leaves.txn(ctx, e.Name, leave, leave, nil)
 	if err != nil {
 		return err
 	}
-	if len(rangeOf(resp.Responses, len(resp.Responses)-1)) > 0 {
+	if l.s.havePermit(e.Name, rangeOf(resp.Responses, len(resp.Responses)-1)) {
 		return nil
 	}
 	l.limits.forget(e.Name)
 	return l.s.tidy(ctx, e.Name)
 }
 
-// tidy removes the limit of a queue that has no entries.
+// tidy removes the limit of a queue that has no permits. What else there is, of a name that
+// continues this one's or of another kind, may stay; but nothing may have come since it was
+// looked at, as that may be a permit under the limit.
 func (s *store) tidy(ctx context.Context, name string) error {
-	_, err := s.txn(ctx,
-		[]*pb.Compare{prefixed(s.keys.dir(name)).created(pb.Compare_LESS, 1)},
-		[]*pb.RequestOp{one(s.keys.limit(name)).remove()}, nil)
-	return s.failed(ctx, "tidy up queue "+quoted(name), err)
+	dir, record := prefixed(s.keys.dir(name)), one(s.keys.limit(name))
+	seen, most := int64(0), int64(1)
+	for range maxTidied {
+		resp, err := s.txn(ctx,
+			[]*pb.Compare{dir.created(pb.Compare_LESS, seen+1)},
+			[]*pb.RequestOp{record.remove()},
+			[]*pb.RequestOp{dir.keys(most)})
+		if err != nil {
+			return s.failed(ctx, "tidy up queue "+quoted(name), err)
+		}
+		if resp.Succeeded || s.havePermit(name, rangeOf(resp.Responses, 0)) {
+			return nil
+		}
+		if !resp.Responses[0].GetResponseRange().More {
+			seen = resp.Header.Revision
+		}
+		most = 0
+	}
+	return nil
+}
+
+// havePermit tells whether any of the keys below a queue is that of a permit in it. One that
+// we cannot read may be, and one without a lease, which a key read alone does not tell.
+func (s *store) havePermit(name string, kvs []*mvccpb.KeyValue) bool {
+	return slices.ContainsFunc(kvs, func(kv *mvccpb.KeyValue) bool {
+		l, ours, err := parseKey(strings.TrimPrefix(string(kv.Key), s.keys.dir(name)))
+		return ours && (err != nil || l.mode == driver.Permit)
+	})
 }
 
 // sweep tidies up queues whose last holders have crashed. It looks at some of the
@@ -121,7 +153,7 @@ func (s *store) sweep() {
 		name := string(resp.Kvs[i].Key[len(all):])
 		used, err := s.get(s.ctx, "look for entries", s.keys.dir(name), clientv3.WithPrefix(), clientv3.WithKeysOnly(),
 			clientv3.WithSerializable(), clientv3.WithLimit(1))
-		if err != nil || len(used.Kvs) == 0 && s.tidy(s.ctx, name) != nil {
+		if err != nil || !s.havePermit(name, used.Kvs) && s.tidy(s.ctx, name) != nil {
 			return
 		}
 	}

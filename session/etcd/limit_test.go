@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
 
@@ -83,6 +85,73 @@ func TestLimitIsRemovedByTheLastToLeave(t *testing.T) {
 		t.Error(err)
 	}
 	noLimits(t, admin, "after the last lease was revoked")
+}
+
+// What is no permit does not keep a limit: an entry of a name that continues the queue's, nor
+// one of another kind that is behind, and leaves when it looks.
+func TestLimitGoesWithTheLastPermitWhateverElseIsThere(t *testing.T) {
+	a, b, admin := enter(t, nil), enter(t, nil), raw(t, server, "", "")
+	a.join("jobs/1")
+	first, second := a.permit("jobs", 3), b.permit("jobs", 3)
+	put(t, admin, prefix(t)+"/jobs/0-by-hand", "", leaseOf(t, admin))
+	a.join("jobs")
+	a.leave(first.Me)
+	if keys := limitKeys(t, admin); len(keys) != 1 {
+		t.Errorf("while somebody holds, the limits are %q, want one", keys)
+	}
+	b.leave(second.Me)
+	noLimits(t, admin, "after the last permit has left")
+
+	a.join("jobs/2/3")
+	b.permit("jobs/2", 4)
+	if err := b.Revoke(t.Context()); err != nil {
+		t.Error(err)
+	}
+	noLimits(t, admin, "after the last permit's lease was revoked")
+
+	put(t, admin, prefix(t)+"/.fairlead/v1/limit/jobs/2", `{"limit":3}`, 0)
+	eventually(t, func() error {
+		enter(t, nil)
+		if keys := limitKeys(t, admin); len(keys) > 0 {
+			return fmt.Errorf("the limits %q were not swept", keys)
+		}
+		return nil
+	})
+}
+
+// Whoever joins while a limit is about to be removed, under that limit, keeps it.
+func TestLimitIsNotRemovedUnderWhoJoinsMeanwhile(t *testing.T) {
+	a, admin := enter(t, nil), raw(t, server, "", "")
+	var looks atomic.Int64
+	meanwhile := func(int64) {}
+	b := enter(t, nil, grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+		if txn, ok := req.(*pb.TxnRequest); ok && slices.ContainsFunc(txn.Success, func(op *pb.RequestOp) bool {
+			removal := op.GetRequestDeleteRange()
+			return removal != nil && strings.HasSuffix(string(removal.Key), "/limit/q")
+		}) {
+			meanwhile(looks.Add(1))
+		}
+		return invoke(ctx, method, req, reply, cc, opts...)
+	}))
+	a.join("q/nested")
+	for at := range int64(3) {
+		remembered, v := a.permit("q", 3), b.permit("q", 3) // which has a remember the limit
+		a.leave(remembered.Me)
+		looks.Store(0)
+		meanwhile = func(n int64) {
+			if n == at+1 {
+				remembered = a.permit("q", 3)
+			}
+		}
+		b.leave(v.Me)
+		if at+1 <= looks.Load() {
+			if keys := limitKeys(t, admin); len(keys) != 1 {
+				t.Errorf("with a permit that was joined at attempt %d to remove the limit, the limits are %q, want one", at+1, keys)
+			}
+		}
+		a.leave(remembered.Me)
+		noLimits(t, admin, "after the last permit has left")
+	}
 }
 
 // Whoever ends the last entry, the limit goes as well.

@@ -125,6 +125,11 @@ func (s span) all() *pb.RequestOp { return reading(s.at(0, pb.RangeRequest_ASCEN
 // latest reads the key that was created last.
 func (s span) latest() *pb.RequestOp { return reading(s.at(0, pb.RangeRequest_DESCEND, 1)) }
 
+// keys reads so many keys, without their values, or all if that is 0.
+func (s span) keys(most int64) *pb.RequestOp {
+	return reading(&pb.RangeRequest{Key: s.from, RangeEnd: s.to, Limit: most, KeysOnly: true})
+}
+
 func reading(r *pb.RangeRequest) *pb.RequestOp {
 	return &pb.RequestOp{Request: &pb.RequestOp_RequestRange{RequestRange: r}}
 }
