@@ -100,3 +100,20 @@ func NoteLength(st driver.Store, name string, n int64) { st.(*store).lengths.not
 
 // IsLong tells whether a store takes a queue for a long one.
 func IsLong(st driver.Store, name string) bool { return st.(*store).lengths.areLong(name) }
+
+// RefreshStream has the next watches of a store go on another stream.
+func RefreshStream(st driver.Store) { st.(*store).refreshStream(presentStream(st)) }
+
+// AbandonStream ends the watches on the stream that a store's next watch would go on.
+func AbandonStream(st driver.Store) {
+	on := presentStream(st)
+	st.(*store).refreshStream(on)
+	on.abandon()
+}
+
+func presentStream(st driver.Store) *stream {
+	s := st.(*store)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stream
+}

@@ -85,6 +85,8 @@ func (l *lease) await(ctx context.Context, v driver.View, on driver.Obstacles) (
 		case <-entries.ended:
 		case resp, ok = <-limit.events:
 			from, relevant = limit, true
+		case <-limit.ended:
+			from = limit
 		}
 		switch {
 		case !ok:

@@ -7,13 +7,16 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/fairlead-go/fairlead/session/driver"
 	"github.com/fairlead-go/fairlead/session/drivertest"
+	"github.com/fairlead-go/fairlead/session/etcd"
 )
 
 // remake deletes a key and makes it again.
@@ -121,6 +124,80 @@ func TestQueueIsWatchedFromTheRevisionRead(t *testing.T) {
 	})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("Watch returned %v", err)
+	}
+}
+
+// A stuck stream is the second of a client's: on it a first watch begins, and the request for
+// the next one is never sent, as where the network takes nothing any more.
+type stuck struct {
+	store driver.Store
+	sent  atomic.Int64  // requests on that stream
+	is    chan struct{} // closed when it is stuck
+}
+
+func (v *stuck) option() grpc.DialOption {
+	return grpc.WithChainStreamInterceptor(func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string,
+		streamer grpc.Streamer, opts ...grpc.CallOption,
+	) (grpc.ClientStream, error) {
+		md, _ := metadata.FromOutgoingContext(ctx)
+		s, err := streamer(ctx, desc, cc, method, opts...)
+		return &stuckStream{s, v, strings.Join(md.Get("fairlead-stream"), "")}, err
+	})
+}
+
+type stuckStream struct {
+	grpc.ClientStream
+	v          *stuck
+	generation string
+}
+
+// SendMsg also has whatever is watched after the first watch be so on the second stream.
+func (s *stuckStream) SendMsg(m any) error {
+	if _, ok := m.(*pb.WatchRequest); !ok {
+		return s.ClientStream.SendMsg(m)
+	}
+	if s.generation == "" {
+		etcd.RefreshStream(s.v.store)
+	}
+	if s.generation == "1" && s.v.sent.Add(1) == 2 {
+		close(s.v.is)
+		<-s.Context().Done()
+	}
+	return s.ClientStream.SendMsg(m)
+}
+
+// Who watches an entry and a limit, on two streams, hears that the limit's is given up, though
+// the library, which has something to send on it, does not come to say so.
+func TestWaitHearsThatTheStreamOfTheLimitIsGivenUp(t *testing.T) {
+	v, watches := &stuck{is: make(chan struct{})}, &watchCounter{}
+	a, b := enter(t, nil), enter(t, nil, v.option(), watches.option())
+	v.store = b.store
+	a.permit("q", 1)
+	me := b.permit("q", 1)
+	end := make(chan waited, 1)
+	go func() {
+		next, err := b.Wait(t.Context(), me, driver.Obstacles{Entries: me.Ahead, Limit: true})
+		end <- waited{next, err}
+	}()
+	watches.begun(t, 2)
+	ctx, cancel := context.WithCancel(t.Context())
+	looking := make(chan struct{})
+	go func() {
+		defer close(looking)
+		_ = b.store.Watch(ctx, "another", func(driver.Queue) error { return nil })
+	}()
+	defer func() { cancel(); <-looking }()
+	select {
+	case <-v.is:
+	case <-time.After(patience):
+		t.Fatal("nothing is sent on the stream of the limit")
+	}
+	etcd.AbandonStream(b.store)
+	if err := a.store.SetLimit(t.Context(), "q", me.Limit, driver.Limit{N: 2}); err != nil {
+		t.Fatal(err)
+	}
+	if v := over(t, end); v.Limit.N != 2 {
+		t.Errorf("the limit is %+v, want 2", v.Limit)
 	}
 }
 
