@@ -131,6 +131,11 @@
 //   - A leader that stood still for a TTL may end leases that are alive when it goes
 //     on, before it hears that it leads no more (etcd-io/etcd#15247). Who held is told at
 //     once, but maybe not before the next one is granted.
+//   - A leader that stood still for less than a TTL may acknowledge, before it hears
+//     that another leads, a renewal that a follower as far behind has passed on to it, of
+//     which the other leader does not know: the holder trusts its lease for too long. That
+//     takes two members that are behind, one of them the only one that the session
+//     talks to: give all members as endpoints.
 //   - A range in the order of create revisions makes the server walk over the whole
 //     queue: taking over slows down with its length, by some 0.3 ms at 1,000 waiters
 //     and 3 ms at 10,000, and by three times that before etcd 3.7. So does joining, for
