@@ -18,7 +18,8 @@ const maxConflicts = 5
 // others join, in this queue or in one whose name continues this one's. The entry
 // is made whatever has joined, the same transaction reads who is ahead, and judge takes
 // it back where it may not be there. So one that is refused stands in the queue for a
-// moment: who joins in that moment waits until it has left, and a Try is refused for it.
+// moment: who joins in that moment waits until it has left, and a Try is refused for it. Where
+// a name is used for locks and for a semaphore, which is a mistake, either may find the other.
 //
 // The limit is guarded on all the same, but that is not enough to replace one that is left
 // over: a session that remembers it joins under it, as long as it has that version. So
