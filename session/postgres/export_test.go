@@ -27,6 +27,9 @@ func Deafen(st driver.Store) {
 // Listens reports whether a store has a connection that listens.
 func Listens(st driver.Store) bool { return storeOf(st).hub.line.Load() != nil }
 
+// Line is the connection with which a store listens; no two of them are equal.
+func Line(st driver.Store) any { return storeOf(st).hub.line.Load() }
+
 // Inbox is the channel that a store listens to.
 func Inbox(st driver.Store) string { return storeOf(st).hub.inbox }
 

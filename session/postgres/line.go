@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -39,6 +40,7 @@ type line struct {
 
 // A question is one that waits for its answer, a text.
 type question struct {
+	sent     time.Time
 	answered chan struct{}
 	text     string
 	err      error
@@ -71,6 +73,14 @@ func (l *line) ask(ctx context.Context, sql string, args ...string) (string, err
 	}
 }
 
+// isSilent reports whether the oldest question was sent that long ago and has no answer. It
+// does not matter whether anybody still waits for one.
+func (l *line) isSilent(limit time.Duration) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.pending) > 0 && time.Since(l.pending[0].sent) > limit
+}
+
 func (l *line) send(q *question, sql string, args []string) error {
 	params := make([][]byte, len(args))
 	for i, a := range args {
@@ -81,6 +91,7 @@ func (l *line) send(q *question, sql string, args []string) error {
 	l.mu.Lock()
 	err, full := l.err, len(l.pending) == maxPending
 	if err == nil && !full {
+		q.sent = time.Now()
 		l.pending = append(l.pending, q)
 	}
 	l.mu.Unlock()

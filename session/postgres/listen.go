@@ -258,12 +258,17 @@ func (h *hub) serve(l *line) (worked bool) {
 	}
 }
 
-// ping reports whether the server answers, and still is the one to listen to.
+// ping reports whether the server answers, and still is the one to listen to. While the line
+// is occupied, the questions under way do instead if they are answered in time. Their callers
+// may be gone, so nobody else would find out.
 func (h *hub) ping(l *line) bool {
 	ctx, cancel := h.s.request(h.s.ctx)
 	defer cancel()
 	standby, err := l.ask(ctx, "SELECT pg_is_in_recovery()")
-	return err == nil && standby == "f" || errors.Is(err, errOccupied) // by those who find out as well
+	if errors.Is(err, errOccupied) {
+		return !l.isSilent(h.s.timeout)
+	}
+	return err == nil && standby == "f"
 }
 
 // ask asks on the line, if there is one that is not occupied. One that does not answer is given

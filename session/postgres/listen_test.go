@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/url"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -84,6 +87,59 @@ func TestMessagesAreMadeUpForWhenTheListenerIsLost(t *testing.T) {
 		ends(t, ended, patience)
 		b.leave(v.Me)
 	}
+}
+
+// Questions whose callers have gone are no sign of life, however many there are.
+func TestLineThatAnswersNobodyIsGivenUp(t *testing.T) {
+	t.Parallel()
+	u, err := url.Parse(namespace(t, "silent"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var link drivertest.Link
+	var direct atomic.Bool
+	st, err := postgres.OpenWith(bounded(t), u, &session.Options{TTL: 2 * time.Second}, func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if direct.Load() {
+			return (&net.Dialer{}).DialContext(ctx, network, addr)
+		}
+		return link.Dial(ctx, network, addr)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = st.Close() }()
+	l, _, err := st.Grant(bounded(t), driver.Spec{TTL: long})
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() error { return listens(st) })
+	before := postgres.Line(st)
+	link.Freeze()
+	defer link.Heal()
+	for range 4 { // as many as a line takes
+		ctx, cancel := context.WithTimeout(bounded(t), 50*time.Millisecond)
+		if err := l.Renew(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Renew over a frozen link returned %v", err)
+		}
+		cancel()
+	}
+	direct.Store(true)
+	eventually(t, func() error {
+		if err := listens(st); err != nil {
+			return err
+		}
+		if postgres.Line(st) == before {
+			return errors.New("it listens where nobody answers")
+		}
+		return nil
+	})
+}
+
+func listens(st driver.Store) error {
+	if !postgres.Listens(st) {
+		return errors.New("it does not listen")
+	}
+	return nil
 }
 
 // Where a message is lost for another reason, nobody waits for longer than until the
