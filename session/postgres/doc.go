@@ -51,7 +51,7 @@
 // its row in fairlead.session: its owner and those who wait for it learn of it at once. Who
 // breaks what others hold, with session.Session.Break, needs the functions alone. The layout
 // 2 of the schema brought that; builds of layout 1 go on beside it, and obey no mark. Layout 3
-// is for speed alone.
+// is for speed alone. Layout 4 corrects functions, for older builds as well, and has no new ones.
 //
 // A process keeps up to 17 connections: 16 for requests, each for as long as one takes, and
 // the one that listens and renews. Those of its sessions share them that are opened alike: with
@@ -92,7 +92,8 @@
 // writes its log in the order of commits, an entry is never on the disk without those ahead of
 // it. Leaving is not flushed at all, as its loss in a crash only brings an entry back whose
 // owner has left it, and who removes it when it has connected again. Notifications never go with a durable commit,
-// as they lock out all others of the database for as long as that takes.
+// as they lock out all others of the database for as long as that takes; but for those of
+// session.Session.Break, which is rare.
 //
 // Joins and leaves that find all connections busy are gathered, and go together with
 // the next one that is free: up to 32 in one transaction, each of another queue, and never

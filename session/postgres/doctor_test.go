@@ -26,7 +26,7 @@ func TestExaminationOfAHealthyServerFindsNothingWrong(t *testing.T) {
 	found := drivertest.ExamineAt(t, s.AdminURL("postgres"))
 	drivertest.ExpectVerdicts(t, found, nil)
 	for check, says := range map[string]string{
-		"version": "PostgreSQL ", "clock": "agree", "schema": "layout 3", "rights": "all functions", "durability": "on disk",
+		"version": "PostgreSQL ", "clock": "agree", "schema": "layout 4", "rights": "all functions", "durability": "on disk",
 		"standbys": "none", "pooler": "none in between",
 	} {
 		if !strings.Contains(found[check].Detail, says) {

@@ -14,12 +14,12 @@
 -- is there, and no longer.
 --
 -- What lets somebody in or promises something is on the disk before anybody relies on
--- it: a session, its renewal, an entry, a value, a limit, a settled claim. What removes
+-- it: a session, its renewal, an entry, a value, a limit, a settled claim, a mark. What removes
 -- need not be: after a crash of the server an entry may be back that its owner has left,
 -- and the owner removes it again. The log is written in the order of commits: when a
 -- transaction that has written something is on the disk, so is whatever it has seen. NOTIFY
 -- holds a lock of the whole database until its transaction is committed, so it never goes
--- with a durable one.
+-- with a durable one, but for that of queue_break.
 
 CREATE OR REPLACE FUNCTION blank() RETURNS answer LANGUAGE sql IMMUTABLE AS $$
 	SELECT ROW('', '', 0, '', 0, '', '', 0, '', '', '', 0, 0, 0, false, 0, false)::answer
@@ -538,8 +538,9 @@ BEGIN
 END $$;
 
 -- Leaves a mark for the owner of an entry and, with force, removes that: marked, gone if
--- it was not there, or busy while somebody's guarded transaction has it locked. The mark
--- is about a removal, and so is not committed durably: a crash of the server may lose it.
+-- it was not there, or busy while somebody's guarded transaction has it locked. It is on the
+-- disk when it returns: where a crash took back the removal and the mark, the owner would hold
+-- on, beside who was let in. It is rare enough for its notifications to go along.
 CREATE OR REPLACE FUNCTION queue_break(q text, t bigint, c text, who text, why text, force boolean) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, "fairlead", pg_temp
 	SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
@@ -547,7 +548,7 @@ DECLARE
 	owner bigint;
 	m text;
 BEGIN
-	PERFORM set_config('synchronous_commit', 'off', true);
+	PERFORM durably();
 	PERFORM enter(q);
 	SELECT e.session, e.mode INTO owner, m FROM entry e WHERE e.queue = q AND e.token = t AND e.id = c;
 	IF FOUND THEN -- so that it is there until the mark is

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -151,6 +152,37 @@ func TestEntriesThatACrashBroughtBackAreRemoved(t *testing.T) {
 	})
 	if _, err := a.Look(bounded(t), stays.Me); err != nil {
 		t.Errorf("an entry that nobody has left: %v", err)
+	}
+}
+
+// A crash of the server may bring back an entry that was broken, but not without the mark
+// for its owner: nobody else would tell it to leave.
+func TestMarkOfAnEntryThatWasBrokenSurvivesACrash(t *testing.T) {
+	t.Parallel()
+	s := ownServer(t, pgserver.Config{Settings: map[string]string{"wal_writer_delay": "10s", "wal_writer_flush_after": "0"}})
+	a, b := enter(t, s.AdminURL("postgres"), long, nil), enter(t, s.AdminURL("postgres"), long, nil)
+	for _, force := range []bool{true, false} {
+		held := a.join("q").Me
+		b.join("q")
+		if err := b.store.Break(bounded(t), held, driver.Mark{ID: held.ID, By: "ops"}, force); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Restart(); err != nil {
+			t.Fatal(err)
+		}
+		var marks []driver.Mark
+		eventually(t, func() (err error) {
+			marks, err = a.Marks(bounded(t))
+			return err
+		})
+		_, err := a.Look(bounded(t), held)
+		marked := slices.ContainsFunc(marks, func(m driver.Mark) bool { return m.ID == held.ID })
+		if !marked && !errors.Is(err, driver.ErrEntryGone) {
+			t.Errorf("broken with force %t, the entry is there without a mark (%v)", force, err)
+		}
 	}
 }
 

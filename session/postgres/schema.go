@@ -15,7 +15,7 @@ import (
 
 // layout is the version of the schema that this build makes and understands.
 // A later one may say that builds which understand this one may use it as well.
-const layout = 3
+const layout = 4
 
 //go:embed schema.sql
 var schemaSQL string
@@ -45,6 +45,7 @@ var upgrades = [layout]string{
 	versionSQL + schemaSQL + "INSERT INTO version (layout, needs) VALUES (1, 1);\n",
 	markSQL,
 	"UPDATE version SET layout = 3; -- functions alone: queue_append, queue_flush\n",
+	"UPDATE version SET layout = 4; -- functions alone, and none that is new\n",
 }
 
 // grants takes from everybody what PostgreSQL gives everybody.

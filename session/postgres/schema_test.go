@@ -43,7 +43,7 @@ func TestMigrationsBesideOneAnotherMakeOneSchema(t *testing.T) {
 	if q := p.queue("q"); len(q) != 1 || q[0] != v.Me.Token {
 		t.Errorf("after one more migration the queue is %v", q)
 	}
-	if n := ask[int](t, "SELECT count(*) FROM migrated.version WHERE layout = 3"); n != 1 {
+	if n := ask[int](t, "SELECT count(*) FROM migrated.version WHERE layout = 4"); n != 1 {
 		t.Errorf("the version is recorded %d times", n)
 	}
 }
@@ -106,7 +106,7 @@ func TestMissingSchemaIsAskedForInWords(t *testing.T) {
 	for _, migrate := range []string{"auto", "never"} {
 		refusedAtOnce(t, with(t, user, "namespace", "alien", "migrate", migrate), "fairlead migrate", "?namespace=alien")
 	}
-	execute(t, "UPDATE alien.version SET layout = 3")
+	execute(t, "UPDATE alien.version SET layout = 4")
 	// Somebody else's schema is not taken over.
 	execute(t, "DROP SCHEMA IF EXISTS taken CASCADE; CREATE SCHEMA taken; CREATE TABLE taken.session (x int)")
 	refusedAtOnce(t, namespace(t, "taken"), `"session" already exists`)
