@@ -188,7 +188,7 @@ func (c *cohort) release(g *session.Grant) {
 	var word *session.Grant
 	defer func() { w.word <- word }() // also after a panic, of a tracer say
 	next, err := g.Pass(w.holding)
-	if err != nil { // the lease ended, or a function still runs under the grant
+	if err != nil { // the lease ended, a function still runs under the grant, or it is pinned
 		return
 	}
 	c.hold(next, passes+1)

@@ -174,6 +174,26 @@ func TestOthersHaveTheirTurnAfterSoManyPasses(t *testing.T) {
 	})
 }
 
+// What somebody in the store depends on goes back to the store, and the next of the line
+// joins again.
+func TestPinnedGrantIsNotPassedOn(t *testing.T) {
+	play(t, func(s *stage) {
+		m := handing(s.session("a"), 9)
+		g := s.lock(m)
+		next := s.ask(m)
+		g.Pin()
+		if p, err := g.Pass(s.ctx); err == nil || g.Check() != nil {
+			t.Fatalf("Pass returned %v, and the grant is %v", p, g.Check())
+		}
+		s.release(g)
+		after := next.granted()
+		if after.Token() <= g.Token() {
+			t.Errorf("token %d after %d", after.Token(), g.Token())
+		}
+		s.release(after)
+	})
+}
+
 // What its owner has passed on it cannot take away any more.
 func TestStaleReleaseKeepsNewOwner(t *testing.T) {
 	play(t, func(s *stage) {

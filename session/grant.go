@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fairlead-go/fairlead/internal/telemetry"
@@ -31,7 +32,8 @@ type Grant struct {
 	held    gate          // until then
 	running gate          // functions under Do; entered under mu
 
-	onRelease func() // what Release calls first; nil: nothing
+	onRelease func()      // what Release calls first; nil: nothing
+	pinned    atomic.Bool // never to be passed on
 
 	mu        sync.Mutex
 	cause     error // why it ended, nil while held

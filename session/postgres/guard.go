@@ -34,7 +34,8 @@ const poisonTimeout = 2 * time.Second
 // tx, and those who are next in the queue wait for as long as tx is open: keep it
 // short, and have the server bound it (idle_in_transaction_session_timeout). It waits
 // for nothing itself but for requests of Fairlead's that are under way, and cannot
-// deadlock with them.
+// deadlock with them. A mutex with LocalHandoff does not pass such a grant on: its release
+// goes to the store, also when tx has ended by then.
 //
 // When the grant was lost, or was released, Guard fails, and what tx does from then on
 // fails as well, its commit included; under a savepoint, the savepoint. The error Is
@@ -58,6 +59,8 @@ func Guard(ctx context.Context, tx pgx.Tx, g *session.Grant) error {
 		poison(ctx, tx, sql)
 		return err
 	}
+	// Who passes it on in spite of this has done so by the time of the last check.
+	g.Pin()
 	_, err := tx.Exec(ctx, sql, g.Name(), int64(g.Token()), claim)
 	switch codeOf(err) {
 	case stateUnguarded:
@@ -69,7 +72,7 @@ func Guard(ctx context.Context, tx pgx.Tx, g *session.Grant) error {
 	if err != nil {
 		return fail(err)
 	}
-	// A grant that was exchanged or released has ended before its entry was touched.
+	// A grant that was exchanged, passed on or released has ended before its entry was touched.
 	if err := g.Check(); err != nil {
 		poison(ctx, tx, sql)
 		return err

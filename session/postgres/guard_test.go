@@ -189,6 +189,39 @@ func TestNobodyIsGrantedWhileAGuardedTransactionIsOpen(t *testing.T) {
 	}
 }
 
+// Those of a process who pass the lock on among themselves ask the store for nothing.
+func TestGuardedGrantIsNotPassedOn(t *testing.T) {
+	t.Parallel()
+	s := open(t, namespace(t, "passed"))
+	m := mutex.NewWith(s, "q", &mutex.Options{LocalHandoff: 1})
+	g, err := m.Lock(bounded(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tx := begin(t, pgx.TxOptions{})
+	if err := postgres.Guard(bounded(t), tx, g); err != nil {
+		t.Fatal(err)
+	}
+	next := make(chan *session.Grant, 1)
+	ctx := bounded(t)
+	go func() {
+		got, err := m.Lock(ctx)
+		if err != nil {
+			t.Error(err)
+		}
+		next <- got
+	}()
+	notYet(t, next, "the lock is held")
+	briefly, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+	defer cancel()
+	_ = g.Release(briefly)
+	notYet(t, next, "the guarded transaction of a holder that has released is open")
+	if err := tx.Commit(bounded(t)); err != nil {
+		t.Error(err)
+	}
+	_ = granted(t, next).Release(bounded(t))
+}
+
 func TestDowngradeWaitsForAGuardedTransaction(t *testing.T) {
 	t.Parallel()
 	url := namespace(t, "downgrade")
