@@ -37,7 +37,8 @@
 // # The schema and who may use it
 //
 // The schema is made, and updated, by its owner: with migrate=auto by the first that
-// connects and may, or with `fairlead migrate`, or [Migrate]. Everybody else needs no
+// connects and may, or with `fairlead migrate`, or [Migrate]. Who may act for the owner, as a
+// superuser, may update it too: it stays the owner's. Everybody else needs no
 // access to its tables, only to its functions:
 //
 //	CREATE ROLE app LOGIN PASSWORD '…';

@@ -127,8 +127,9 @@ func statementsFor(ns string) statements {
 // Migrate makes or updates the schema that a postgres:// URL names with its
 // parameter namespace, "fairlead" if it has none. It is idempotent, and safe to run
 // by several at a time and while the schema is in use: sessions of the layout before
-// go on. It needs a user who owns the schema or, if that is not there, who may
-// create it (the privilege CREATE on the database).
+// go on. It needs a user who owns the schema, or may act for its owner, as a superuser may;
+// or, if that is not there, who may create it (the privilege CREATE on the database). What it
+// makes belongs to the owner of what is there.
 //
 // It blocks until the database has done it, and ends otherwise with ctx. It fails with
 // a permanent error where the schema is of a newer release than this.
@@ -199,12 +200,31 @@ func migrate(ctx context.Context, tx pgx.Tx, ns string) error {
 	if now >= layout {
 		return nil
 	}
-	script := ""
+	script := `SET LOCAL search_path = "fairlead", pg_catalog;` + "\n" + strings.Join(upgrades[now:], "\n") + functionsSQL + grants
 	if !schema {
-		script = `CREATE SCHEMA "fairlead";` + "\n"
+		script = `CREATE SCHEMA "fairlead";` + "\n" + script
 	}
-	script += `SET LOCAL search_path = "fairlead", pg_catalog;` + "\n" + strings.Join(upgrades[now:], "\n") + functionsSQL + grants
+	if versioned {
+		return migrateAsOwner(ctx, tx, ns, in(ns, script))
+	}
 	return execScript(ctx, tx, in(ns, script))
+}
+
+// migrateAsOwner runs a script as the owner of what is there. All functions belong to one
+// role: they call one another with the rights of their owner, and nobody else may replace them.
+func migrateAsOwner(ctx context.Context, tx pgx.Tx, ns, script string) error {
+	var owner string
+	err := tx.QueryRow(ctx, `SELECT pg_catalog.pg_get_userbyid(c.relowner)::text
+		FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+		WHERE n.nspname = $1 AND c.relname = 'version'`, pgx.QueryExecModeExec, ns).Scan(&owner)
+	if err != nil {
+		return err
+	}
+	err = execScript(ctx, tx, "SET LOCAL ROLE "+pgx.Identifier{owner}.Sanitize()+";\n"+script)
+	if codeOf(err) == stateForbidden {
+		return driver.Permanent(fmt.Errorf("what is in it belongs to the user %q, as whom it has to be migrated: %w", owner, err))
+	}
+	return err
 }
 
 // execScript executes several statements.

@@ -141,6 +141,41 @@ func TestFunctionsAndTablesAreNotForEverybody(t *testing.T) {
 	}
 }
 
+// Whoever migrates, what is made belongs to the owner of what is there: functions call one
+// another with the rights of their owner.
+func TestMigrationMakesWhatBelongsToTheOwner(t *testing.T) {
+	t.Parallel()
+	const ns, owner, stranger = "owned", `the "owner"`, "owned_stranger"
+	execute(t, "DROP SCHEMA IF EXISTS owned CASCADE")
+	for _, role := range []string{owner, stranger} {
+		if !ask[bool](t, "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)", role) {
+			if err := server.CreateRole(bounded(t), role, "secret"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	execute(t, `GRANT CREATE ON DATABASE postgres TO "the ""owner"""`)
+	if err := postgres.Migrate(bounded(t), with(t, server.URL(owner, "secret", "postgres"), "namespace", ns)); err != nil {
+		t.Fatal(err)
+	}
+	execute(t, "UPDATE owned.version SET layout = 3; DROP FUNCTION owned.tell; GRANT CREATE, USAGE ON SCHEMA owned TO owned_stranger; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA owned TO owned_stranger")
+	err := postgres.Migrate(bounded(t), with(t, server.URL(stranger, "secret", "postgres"), "namespace", ns))
+	if !driver.IsPermanent(err) || !strings.Contains(err.Error(), owner) {
+		t.Errorf("Migrate as somebody who has nothing to do with the owner returned %v", err)
+	}
+	if err := postgres.Migrate(bounded(t), namespace(t, ns)); err != nil { // as a superuser
+		t.Fatal(err)
+	}
+	if others := ask[int](t, "SELECT count(*) FROM pg_proc WHERE pronamespace = 'owned'::regnamespace AND proowner::regrole <> $1::regrole", `"the ""owner"""`); others != 0 {
+		t.Errorf("%d functions do not belong to the owner", others)
+	}
+	a, b := enter(t, with(t, executorOf(t, ns), "namespace", ns), patience, nil), enter(t, namespace(t, ns), patience, nil)
+	held := a.join("q")
+	ended := b.waiting(b.join("q"))
+	a.leave(held.Me)
+	ends(t, ended, patience)
+}
+
 // Where the default isolation is another one, each request says what it needs.
 func TestDefaultsOfTheDatabaseDoNoHarm(t *testing.T) {
 	t.Parallel()
