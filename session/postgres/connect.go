@@ -129,6 +129,10 @@ func shut(pool *pgxpool.Pool, d *dialer) {
 // pool, and closes it after the session. Sessions through one pool that are opened alike
 // share the connection that listens. [NewSessionWith] has further options.
 //
+// The pool should reach primaries alone, as with target_session_attrs=read-write. Since
+// version 14 of PostgreSQL a request that gets a connection to a standby fails, and the
+// connection is closed; before, a standby that lags may be believed.
+//
 // It blocks until the session has begun, and ends otherwise with ctx, or after 20 s if
 // that has no deadline, half of it for the connection and half for the lease; at once
 // with an error that trying again cannot heal. A session of which nobody was told, as the

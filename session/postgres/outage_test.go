@@ -8,9 +8,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/fairlead-go/fairlead/internal/pgserver"
@@ -310,6 +312,69 @@ func TestReadOnlyServerIsPassedOver(t *testing.T) {
 	moveOn(t, visits)
 	close(stop)
 	wait()
+}
+
+// What a standby does not know may be there all the same: a program's own pool may reach one.
+func TestNothingIsKnownFromAStandby(t *testing.T) {
+	t.Parallel()
+	primary := ownServer(t, pgserver.Config{NoSync: true})
+	standby, err := pgserver.StartReplica(primary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(standby.Close)
+	if err := postgres.Migrate(bounded(t), primary.AdminURL("postgres")); err != nil {
+		t.Fatal(err)
+	}
+	behind := admin(t, standby)
+	eventually(t, func() error {
+		_, err := behind.Exec(bounded(t), "SELECT fairlead.schema_layout()")
+		return err
+	})
+	if _, err := behind.Exec(bounded(t), "SELECT pg_wal_replay_pause()"); err != nil {
+		t.Fatal(err)
+	}
+
+	cfg, err := pgxpool.ParseConfig(primary.AdminURL("postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var astray atomic.Bool
+	cfg.BeforeConnect = func(_ context.Context, cc *pgx.ConnConfig) error {
+		if astray.Load() {
+			cc.Host, cc.Port = behind.Config().Host, behind.Config().Port
+		}
+		return nil
+	}
+	pool, err := pgxpool.NewWithConfig(bounded(t), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	s, err := postgres.NewSession(bounded(t), pool, "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close(bounded(t)) }()
+	p := &party{store: s.Store(), t: t}
+	if p.Lease, _, err = p.store.Grant(bounded(t), driver.Spec{TTL: long}); err != nil {
+		t.Fatal(err)
+	}
+	v := p.join("q")
+	for _, to := range []bool{true, false} {
+		astray.Store(to)
+		pool.Reset()
+		if !to { // what went there before may be on its way back
+			eventually(t, func() error { return p.Check(bounded(t)) })
+		}
+		_, look := p.Look(bounded(t), v.Me)
+		if check := p.Check(bounded(t)); errors.Is(check, driver.ErrLeaseGone) || (check == nil) == to {
+			t.Errorf("on a standby: %t; Check returned %v", to, check)
+		}
+		if errors.Is(look, driver.ErrEntryGone) || errors.Is(look, driver.ErrLeaseGone) || (look == nil) == to {
+			t.Errorf("on a standby: %t; Look returned %v", to, look)
+		}
+	}
 }
 
 // A server that does not answer keeps nobody for longer than the context.

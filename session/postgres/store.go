@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
@@ -202,6 +203,9 @@ func (s *store) attempt(ctx context.Context, explicit bool, r request, read func
 		return err
 	}
 	defer c.Release()
+	if isStandby(c.Conn().PgConn()) { // what it does not know may be there all the same
+		return errors.Join(errReadOnly, hangUp(c.Conn()))
+	}
 	ctx, cancel := s.request(ctx)
 	defer cancel()
 	if explicit {

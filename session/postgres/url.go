@@ -250,6 +250,9 @@ func (t target) poolConfig(dial pgconn.DialFunc) (*pgxpool.Config, error) {
 
 var errReadOnly = errors.New("the server is read only: a standby, or a primary that was demoted")
 
+// isStandby reports whether the server has said that it is one, as it does since version 14.
+func isStandby(c *pgconn.PgConn) bool { return c.ParameterStatus("in_hot_standby") == "on" }
+
 // takesWrites turns a server down that is read only, so that the next host is tried.
 // Since version 14 the server says so by itself.
 func takesWrites(ctx context.Context, c *pgconn.PgConn) error {
