@@ -518,7 +518,8 @@ BEGIN
 END $$;
 
 -- Locks an entry, and its session, until the end of the caller's transaction, which
--- fails if they are not there. The session's renewal goes on under this lock.
+-- fails if they are not there. The session's renewal goes on under this lock. Where the whole
+-- transaction has one snapshot, they may have been made since that was taken.
 CREATE OR REPLACE FUNCTION guard(q text, t bigint, c text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, "fairlead", pg_temp
 	SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
@@ -532,7 +533,9 @@ BEGIN
 	IF FOUND THEN
 		PERFORM FROM entry e WHERE e.queue = q AND e.token = t AND e.id = c FOR SHARE;
 	END IF;
-	IF NOT FOUND THEN
+	IF NOT FOUND AND current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
+		RAISE EXCEPTION 'the entry % of queue "%" cannot be seen from this transaction: run it again', t, q USING ERRCODE = '40001';
+	ELSIF NOT FOUND THEN
 		RAISE EXCEPTION 'the entry % of queue "%" is gone', t, q USING ERRCODE = 'FL002';
 	END IF;
 END $$;

@@ -40,9 +40,10 @@ const poisonTimeout = 2 * time.Second
 // When the grant was lost, or was released, Guard fails, and what tx does from then on
 // fails as well, its commit included; under a savepoint, the savepoint. The error Is
 // session.ErrLost, or session.ErrReleased, or session.ErrClosed. At the isolation
-// levels above READ COMMITTED a renewal of the lease since the transaction began may
-// make Guard fail with SQLSTATE 40001, after which the transaction has to be run
-// again: call Guard first in it.
+// levels above READ COMMITTED a renewal of the lease since the transaction began, or
+// that the grant is newer than that, makes Guard fail with SQLSTATE 40001, after which
+// the transaction has to be run again: call Guard first in it. At those levels Guard of a
+// grant that was lost fails so as well, until the session has noticed.
 //
 // The role of tx needs USAGE on the schema and EXECUTE on the functions, as the
 // session's does.

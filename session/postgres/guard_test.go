@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/fairlead-go/fairlead/mutex"
 	"github.com/fairlead-go/fairlead/rwmutex"
@@ -266,6 +267,32 @@ func TestDowngradeWaitsForAGuardedTransaction(t *testing.T) {
 		t.Errorf("Guard with a grant that was downgraded returned %v", err)
 	}
 	_ = d.g.Release(bounded(t))
+}
+
+// A transaction whose view is from before the grant cannot tell whether it was lost.
+func TestGuardInAnOlderViewAsksToRunAgain(t *testing.T) {
+	t.Parallel()
+	s := open(t, namespace(t, "viewed"))
+	for _, level := range []pgx.TxIsoLevel{pgx.RepeatableRead, pgx.Serializable} {
+		tx := begin(t, pgx.TxOptions{IsoLevel: level})
+		if _, err := tx.Exec(bounded(t), "SELECT FROM viewed.entry"); err != nil {
+			t.Fatal(err)
+		}
+		g := lock(t, s, "q")
+		err := postgres.Guard(bounded(t), tx, g)
+		var pg *pgconn.PgError
+		if !errors.As(err, &pg) || pg.Code != "40001" || errors.Is(err, session.ErrLost) {
+			t.Errorf("%s: Guard returned %v, want SQLSTATE 40001", level, err)
+		}
+		if tx.Commit(bounded(t)) == nil {
+			t.Errorf("%s: the transaction was committed", level)
+		}
+		again := begin(t, pgx.TxOptions{IsoLevel: level})
+		if err := errors.Join(postgres.Guard(bounded(t), again, g), again.Commit(bounded(t))); err != nil {
+			t.Errorf("%s: run again: %v", level, err)
+		}
+		_ = g.Release(bounded(t))
+	}
 }
 
 func TestGuardIsForGrantsOfThisStore(t *testing.T) {
