@@ -15,6 +15,9 @@ func (s *store) SetLimit(ctx context.Context, name string, from, to driver.Limit
 	if err != nil {
 		return s.failed(ctx, "set the limit of queue "+quoted(name), err)
 	}
-	s.tell(name, ofLimit)
+	// Most often now, as the store may be closed next, and nobody else tells who waits for this.
+	if s.run(ctx, ordinary, s.sql.tell, name, ofLimit) != nil {
+		s.tell(name, ofLimit)
+	}
 	return nil
 }
