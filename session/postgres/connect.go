@@ -35,7 +35,7 @@ type Config struct {
 	// Pool stays the caller's, who closes it after the session. One of its
 	// connections is taken out of it to listen, for all sessions through it that are
 	// alike, and replaced when it is lost. With MaxConns of 1, requests wait for one
-	// another, and so does the renewal of the lease.
+	// another, and so does the renewal of the lease. Its client_encoding is UTF8.
 	Pool *pgxpool.Pool
 
 	// Namespace is the schema, of a to z, 0 to 9 and _, at most 63. "": fairlead.

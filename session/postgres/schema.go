@@ -120,7 +120,7 @@ func statementsFor(ns string) statements {
 		joinMany: in(ns, joinMany), leaveMany: in(ns, leaveMany),
 
 		guard:  one(`guard($1, $2, $3)`),
-		layout: in(ns, `SELECT layout, needs, current_setting('server_encoding') FROM "fairlead".schema_layout()`),
+		layout: in(ns, `SELECT layout, needs, current_setting('server_encoding'), current_setting('client_encoding') FROM "fairlead".schema_layout()`),
 	}
 }
 
@@ -291,8 +291,8 @@ func (s *store) usable(found int) error {
 // readLayout returns the layout of the schema, if we may use it.
 func (s *store) readLayout(ctx context.Context) (found int, err error) {
 	var needs int
-	var encoding string
-	err = s.query(ctx, vital, s.sql.layout, nil, func(r pgx.Rows) error { return r.Scan(&found, &needs, &encoding) })
+	var encoding, ours string
+	err = s.query(ctx, vital, s.sql.layout, nil, func(r pgx.Rows) error { return r.Scan(&found, &needs, &encoding, &ours) })
 	switch {
 	case err != nil:
 		return 0, err
@@ -300,6 +300,8 @@ func (s *store) readLayout(ctx context.Context) (found int, err error) {
 		return 0, tooNew(s.ns, found, needs)
 	case encoding != "UTF8":
 		return 0, driver.Permanent(fmt.Errorf("the database has the encoding %s, and names need UTF8", encoding))
+	case ours != "UTF8": // of a pool of the program's own
+		return 0, driver.Permanent(fmt.Errorf("the connection has the encoding %s, and names need UTF8: set client_encoding=UTF8 for the pool or the user", ours))
 	}
 	return found, nil
 }

@@ -203,6 +203,30 @@ func TestDefaultsOfTheDatabaseDoNoHarm(t *testing.T) {
 	handOff(t, []*session.Session{open(t, with(t, user, "namespace", "defaults"))}, "q", 4, 50)
 }
 
+// A name is the same queue for all, whatever encoding a role has by default.
+func TestNamesMeanTheSameInEveryEncoding(t *testing.T) {
+	t.Parallel()
+	const ns, name = "encoded", "ü"
+	user := executor(t, ns)
+	execute(t, "ALTER ROLE encoded SET client_encoding = 'LATIN1'")
+	enter(t, namespace(t, ns), patience, nil).join(name)
+	if v := enter(t, with(t, user, "namespace", ns), patience, nil).join(name); len(v.Ahead) != 1 {
+		t.Errorf("ahead of who comes second are %v", v.Ahead)
+	}
+	pool, err := pgxpool.New(bounded(t), user)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	s, err := postgres.NewSession(bounded(t), pool, ns, nil)
+	if err == nil {
+		_ = s.Close(context.Background())
+	}
+	if !driver.IsPermanent(err) || !strings.Contains(err.Error(), "client_encoding") {
+		t.Errorf("NewSession through a pool with another encoding returned %v", err)
+	}
+}
+
 // As docs/operations.md tells those to do who restore a backup.
 func TestTokensCanBeRaisedAndSessionsEndedByHand(t *testing.T) {
 	t.Parallel()

@@ -220,7 +220,8 @@ func (t target) poolConfig(dial pgconn.DialFunc) (*pgxpool.Config, error) {
 	}
 	cc := &cfg.ConnConfig.Config
 	cc.User, cc.Password, cc.Database = t.User, t.Password, t.database
-	cc.RuntimeParams = map[string]string{"application_name": "fairlead"}
+	// Whatever the role has by default, a name has to mean the same to all.
+	cc.RuntimeParams = map[string]string{"application_name": "fairlead", "client_encoding": "UTF8"}
 	cc.ConnectTimeout = connectTimeout
 	cc.ValidateConnect = takesWrites
 	if dial != nil {

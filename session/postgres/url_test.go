@@ -142,7 +142,7 @@ func TestEnvironmentIsNotMixedIn(t *testing.T) {
 		}
 		cc := cfg.ConnConfig
 		if cc.Host != "db" || cc.Port != 5432 || cc.Database != "prod" || cc.User != "app" || cc.Password != password ||
-			len(cc.RuntimeParams) != 1 || cc.RuntimeParams["application_name"] != "fairlead" || cc.ConnectTimeout != connectTimeout ||
+			len(cc.RuntimeParams) != 2 || cc.RuntimeParams["client_encoding"] != "UTF8" || cc.RuntimeParams["application_name"] != "fairlead" || cc.ConnectTimeout != connectTimeout ||
 			cc.SSLNegotiation == "direct" || cc.RequireAuth != "" || cc.ChannelBinding != "prefer" || cc.MinProtocolVersion != "3.0" || cc.MaxProtocolVersion != "3.0" {
 			t.Errorf("%s makes the configuration %+v", raw, cc.Config)
 		}
