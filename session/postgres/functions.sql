@@ -504,6 +504,8 @@ BEGIN
 	RETURN ARRAY (SELECT DISTINCT p.queue FROM place p WHERE p.ttl_left <= 0);
 END $$;
 
+-- Enters an observer for so long, or removes it if ms is 0. Changes that did not see it have
+-- been committed, and are shown by who reads the queue now: it is locked, as for a change.
 CREATE OR REPLACE FUNCTION observe(q text, box text, ms bigint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, "fairlead", pg_temp
 	SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
@@ -512,6 +514,7 @@ BEGIN
 	IF ms = 0 THEN
 		DELETE FROM observer o WHERE o.queue = q AND o.inbox = box;
 	ELSE
+		PERFORM enter(q);
 		INSERT INTO observer AS o (queue, inbox, until) VALUES (q, box, clock_timestamp() + ms * interval '1 millisecond')
 			ON CONFLICT ON CONSTRAINT observer_pkey DO UPDATE SET until = excluded.until;
 	END IF;

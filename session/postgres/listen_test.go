@@ -283,6 +283,50 @@ func TestObserversAreToldOnlyWhileTheyLookOn(t *testing.T) {
 	})
 }
 
+// A change that was under way when somebody began to look on told nobody of itself, so it is
+// waited for.
+func TestObserversMissNoChangeThatIsUnderWay(t *testing.T) {
+	t.Parallel()
+	url := namespace(t, "underway")
+	a, b := enter(t, url, long, nil), enter(t, url, long, nil)
+	tx := begin(t, txDefault)
+	if _, err := tx.Exec(bounded(t), "SELECT underway.queue_append($1, 'q', $2, 'mutex', 'exclusive', '', '{}', 0, -1, -1, -1, false)",
+		mustParse(t, a.ID()), claim("q").ID); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(bounded(t))
+	states := make(chan int, 100)
+	ended := make(chan error, 1)
+	go func() {
+		ended <- b.store.Watch(ctx, "q", func(q driver.Queue) error {
+			states <- len(q.Entries)
+			return nil
+		})
+	}()
+	waits := "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND classid::bigint << 32 | objid::bigint = " + postgres.QueueLock("underway")
+	eventually(t, func() error {
+		if len(states) == 0 && ask[int](t, waits, "q") == 0 {
+			return errors.New("the watch has not begun")
+		}
+		return nil
+	})
+	if err := tx.Commit(bounded(t)); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case n := <-states:
+		if n != 1 {
+			t.Errorf("at first %d entries are shown, want the one that was being made", n)
+		}
+	case <-ctx.Done():
+		t.Error("nothing is shown")
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("Watch returned %v", err)
+	}
+}
+
 // A renewal does not wait for a connection that is busy, nor for one to be made.
 func TestRenewalsDoNotQueueBehindJoins(t *testing.T) {
 	t.Parallel()
