@@ -35,7 +35,7 @@ func sightingOf(rows []row) sighting {
 // Join implements driver.Lease. It is one request, which also registers an exclusive
 // entry with the one ahead of it, so that the Wait that follows needs none.
 func (l *lease) Join(ctx context.Context, c driver.Claim) (driver.View, error) {
-	sp := l.take(c.ID)
+	sp := l.take(c.Name, c.ID)
 	v, err := l.join(ctx, c, sp)
 	if _, limit := errors.AsType[*driver.LimitError](err); limit || errors.Is(err, driver.ErrRefused) {
 		l.forget(c.ID)
@@ -170,7 +170,7 @@ func (l *lease) joined(ctx context.Context, sp *spot, me driver.Entry, rows []ro
 // the entry or notes that the claim must not be made any more.
 func (l *lease) Resolve(ctx context.Context, c driver.Claim) (driver.View, error) {
 	op := "resolve the claim on " + quoted(c.Name)
-	l.take(c.ID) // the session has not given it up
+	l.take(c.Name, c.ID) // the session has not given it up
 	rows, err := l.s.alive(ctx, c.Name, func() ([]row, error) { return l.ask(ctx, c, false) })
 	if err != nil {
 		if errors.Is(err, driver.ErrEntryGone) {

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -134,13 +135,26 @@ func (l *lease) Watch(ctx context.Context, marked func()) error {
 func (l *lease) Revoke(ctx context.Context) error {
 	queues, err := l.end(ctx)
 	if err == nil {
-		err = l.s.reap(ctx, queues)
+		err = l.s.reap(ctx, l.withClaims(queues))
 	}
 	if err != nil {
 		return l.s.failed(ctx, "end the session", err)
 	}
 	l.forgetAll()
 	return nil
+}
+
+// withClaims adds to queues those of all claims that are known. A join that began before the
+// session ended may be committed later. It is over when its queue's lock can be had: one that
+// gets the lock after that finds no session.
+func (l *lease) withClaims(queues []string) []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, sp := range l.spots {
+		queues = append(queues, sp.queue)
+	}
+	slices.Sort(queues)
+	return slices.Compact(queues)
 }
 
 // forgetAll gives up the lease, and with it the spots of all of its claims. Entries may be

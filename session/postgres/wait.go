@@ -18,6 +18,7 @@ const grace = 100 * time.Millisecond
 // A spot is what a lease knows of one of its claims.
 type spot struct {
 	*mailbox
+	queue string
 
 	registering chan struct{} // held while somebody registers
 
@@ -98,7 +99,7 @@ func (l *lease) Wait(ctx context.Context, v driver.View, on driver.Obstacles) (d
 }
 
 func (l *lease) wait(ctx context.Context, v driver.View, on driver.Obstacles) (driver.View, error) {
-	sp := l.take(v.Me.ID)
+	sp := l.take(v.Me.Name, v.Me.ID)
 	_, end := sp.begin(on)
 	defer end()
 	since, told := sp.covers(on)
@@ -253,13 +254,13 @@ func (l *lease) lookFrom(ctx context.Context, v driver.View, on driver.Obstacles
 	return rows, nil
 }
 
-// take returns the spot of a claim, making it if need be.
-func (l *lease) take(claim string) *spot {
+// take returns the spot of a claim on a queue, making it if need be.
+func (l *lease) take(queue, claim string) *spot {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	sp, ok := l.spots[claim]
 	if !ok {
-		sp = &spot{registering: make(chan struct{}, 1), waits: map[*waiting]struct{}{}}
+		sp = &spot{queue: queue, registering: make(chan struct{}, 1), waits: map[*waiting]struct{}{}}
 		if l.forgotten { // nobody would close it
 			sp.mailbox = newMailbox()
 			return sp
