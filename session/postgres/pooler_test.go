@@ -49,6 +49,27 @@ func TestPoolerThatSharesTransactionsIsFoundOut(t *testing.T) {
 	}
 }
 
+// Nothing is prepared there, nor where each request has to say which isolation it needs.
+func TestPoolerThatSharesTransactionsAndAnotherIsolationGoTogether(t *testing.T) {
+	t.Parallel()
+	const ns = "pooledstrict"
+	executor(t, ns)
+	execute(t, "ALTER ROLE pooledstrict SET default_transaction_isolation = 'serializable'")
+	pool, err := pgxpool.New(bounded(t), bouncer(t, pgserver.PoolTransaction, ns).URL(ns, "secret", "postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	s, err := postgres.NewSessionWith(bounded(t), postgres.Config{Pool: pool, Namespace: ns, Poll: 5 * time.Millisecond}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	handOff(t, []*session.Session{s}, "q", 4, 10)
+	if err := s.Close(context.Background()); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestPoolerThatSharesSessionsIsAsGoodAsNone(t *testing.T) {
 	t.Parallel()
 	executor(t, "sessions")

@@ -321,13 +321,18 @@ func pipeline(ctx context.Context, c *pgx.Conn, r request, read func(pgx.Rows) e
 	}
 }
 
+// notForLong has the server keep no lock for long, should we stop within a transaction.
+const notForLong = "SET LOCAL idle_in_transaction_session_timeout = 5000"
+
 // transact makes the request in a transaction that says what it needs, in one round
-// trip. Should we stop in the middle of sending it, the server does not keep the
-// queue's lock for long.
+// trip where the pool's way to send statements will do: that is how a batch is sent.
 func (s *store) transact(ctx context.Context, c *pgxpool.Conn, r request, read func(pgx.Rows) error) (err error) {
+	if s.mode != nil {
+		return s.transactStepwise(ctx, c, r, read)
+	}
 	var b pgx.Batch
 	b.Queue("BEGIN ISOLATION LEVEL READ COMMITTED")
-	b.Queue("SET LOCAL idle_in_transaction_session_timeout = 5000")
+	b.Queue(notForLong)
 	b.Queue(r.sql, r.args...)
 	b.Queue("COMMIT")
 	if r.then != nil {
@@ -351,6 +356,24 @@ func (s *store) transact(ctx context.Context, c *pgxpool.Conn, r request, read f
 		return err
 	}
 	return readNext(results, read)
+}
+
+// transactStepwise is transact for a pool whose way will not do.
+func (s *store) transactStepwise(ctx context.Context, c *pgxpool.Conn, r request, read func(pgx.Rows) error) error {
+	err := pgx.BeginTxFunc(ctx, c, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, notForLong); err != nil {
+			return err
+		}
+		rows, err := tx.Query(ctx, r.sql, slices.Concat(r.mode, r.args)...)
+		if err != nil {
+			return err
+		}
+		return readAll(rows, read)
+	})
+	if err == nil && r.then != nil {
+		err = s.call(ctx, c, *r.then, read)
+	}
+	return err
 }
 
 func readNext(results pgx.BatchResults, read func(pgx.Rows) error) error {
