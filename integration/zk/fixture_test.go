@@ -100,7 +100,7 @@ func (s *site) tree(node string) ([]string, error) {
 // children lists a node as it is now, wherever the admin is connected. It is nil
 // where there is no node.
 func (s *site) children(node string) ([]string, error) {
-	if _, err := s.admin.Sync("/"); err != nil {
+	if _, err := s.admin.Multi(&gozk.CheckVersionRequest{Path: "/", Version: -1}); err != nil { // it may lag behind
 		return nil, err
 	}
 	names, _, err := s.admin.Children(node)

@@ -334,9 +334,21 @@ func (c *conn) prompt(ctx context.Context, limit time.Duration, f func(ctx conte
 	return f(ctx)
 }
 
-// sync makes what is read next at least as new as anything that had happened.
+// sync asks what only the leader can answer.
 func (c *conn) sync(ctx context.Context) error {
 	_, err := call(ctx, c, func() (string, error) { return c.Sync("/") })
+	return err
+}
+
+// catchUp makes what is read next at least as new as anything that had happened. It is a
+// transaction that changes nothing: a server applies all that come before it. That it has
+// synced says less: the leader answers its own clients' sync at once, while it may still have
+// to apply what others have been told is done.
+func (c *conn) catchUp(ctx context.Context) error {
+	_, failed, err := c.multi(ctx, &zk.CheckVersionRequest{Path: "/", Version: -1})
+	if failed >= 0 { // that is agreed upon as well
+		return nil
+	}
 	return err
 }
 

@@ -62,8 +62,9 @@
 // one watch on a node, however many of its goroutines wait for it. Leaving deletes
 // the node, whose path never comes again.
 //
-// A server may lag behind the leader. So who is to be refused at once for what is in a queue
-// syncs, and looks once more.
+// A server may lag behind the leader, and the leader itself behind what it has let be answered. So
+// what has to be new is read after a transaction that changes nothing, which sync alone does
+// not replace; and who is to be refused at once for what is in a queue looks once more then.
 //
 // Who leaves as the first of a queue, with others behind, leaves word in the transaction that
 // deletes its node: it makes another one, and deletes that. So who joined a queue again

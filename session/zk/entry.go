@@ -133,7 +133,7 @@ func (l *lease) nearest(ctx context.Context, me driver.Entry, ps []place, watchi
 // Look implements driver.Lease.
 func (l *lease) Look(ctx context.Context, e driver.Entry) (driver.View, error) {
 	op := "look at queue " + quoted(e.Name)
-	if err := l.c.sync(ctx); err != nil {
+	if err := l.c.catchUp(ctx); err != nil {
 		return driver.View{}, l.failed(ctx, op, err)
 	}
 	me, err := l.own(ctx, e)

@@ -137,7 +137,7 @@ func (l *lease) unlessStale(ctx context.Context, look func() error) error {
 	if !isRefusal(err) {
 		return err
 	}
-	if err := l.c.sync(ctx); err != nil {
+	if err := l.c.catchUp(ctx); err != nil {
 		return err
 	}
 	return look()

@@ -11,8 +11,8 @@ import (
 )
 
 // A laggard is a connection to a server that may lag behind. While it does, it answers as it
-// has answered before, and knows of nothing that it was not asked for; until it is asked to
-// sync, or has applied what was written through it.
+// has answered before, and knows of nothing that it was not asked for; until it has applied
+// what was written through it. To sync is not enough, as it is not where the server leads.
 type laggard struct {
 	keeper
 
@@ -102,11 +102,6 @@ func (k *laggard) Get(path string) ([]byte, *gozk.Stat, error) {
 		return a
 	})
 	return a.data, a.stat, a.err
-}
-
-func (k *laggard) Sync(path string) (string, error) {
-	defer k.turn(false)
-	return k.keeper.Sync(path)
 }
 
 func (k *laggard) Multi(ops ...any) ([]gozk.MultiResponse, error) {

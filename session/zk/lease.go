@@ -172,7 +172,7 @@ func (l *lease) isCurtailed() bool {
 // Check implements driver.Lease.
 func (l *lease) Check(ctx context.Context) error {
 	const op = "check the session"
-	if err := l.c.sync(ctx); err != nil {
+	if err := l.c.catchUp(ctx); err != nil {
 		return l.failed(ctx, op, err)
 	}
 	_, err := l.c.exists(ctx, l.s.sessionPath(l.id))
@@ -282,7 +282,7 @@ func (l *lease) tidyAll(ctx context.Context) error {
 	}
 	c, err := l.s.reading(ctx)
 	if err == nil {
-		err = c.sync(ctx) // this server may not know yet that the session has ended
+		err = c.catchUp(ctx) // this server may not know yet that the session has ended
 	}
 	for _, name := range names {
 		if err == nil {

@@ -27,7 +27,7 @@ func (s *store) Break(ctx context.Context, e driver.Entry, m driver.Mark, force 
 	}
 	c, err := s.reading(ctx)
 	if err == nil {
-		err = c.sync(ctx)
+		err = c.catchUp(ctx)
 	}
 	if err == nil {
 		err = s.breakOn(ctx, c, e, m, force)
@@ -81,7 +81,7 @@ func (s *store) breakOn(ctx context.Context, c *conn, e driver.Entry, m driver.M
 		case failed != 0 || !errors.Is(err, zk.ErrBadVersion):
 			return err
 		}
-		if err := c.sync(ctx); err != nil { // what was read was old, or somebody else was faster
+		if err := c.catchUp(ctx); err != nil { // what was read was old, or somebody else was faster
 			return err
 		}
 	}
@@ -119,7 +119,7 @@ func (l *lease) setSession(ctx context.Context, change func(*sessionRecord)) err
 		case !errors.Is(err, zk.ErrBadVersion):
 			return err
 		}
-		if err := l.c.sync(ctx); err != nil {
+		if err := l.c.catchUp(ctx); err != nil {
 			return err
 		}
 	}

@@ -201,7 +201,7 @@ func (s *store) Read(ctx context.Context, name string, n int) (driver.Queue, err
 	op := "read queue " + quoted(name)
 	c, err := s.reading(ctx)
 	if err == nil {
-		err = c.sync(ctx)
+		err = c.catchUp(ctx)
 	}
 	var q driver.Queue
 	if err == nil {
@@ -370,7 +370,7 @@ func (s *store) Watch(ctx context.Context, name string, f func(driver.Queue) err
 	op := "watch queue " + quoted(name)
 	c, err := s.reading(ctx)
 	if err == nil {
-		err = c.sync(ctx)
+		err = c.catchUp(ctx)
 	}
 	var last *driver.Queue
 	for err == nil {
@@ -446,7 +446,7 @@ func (s *store) List(ctx context.Context, prefix string) ([]driver.Queue, error)
 	op := "list queues under " + quoted(prefix)
 	c, err := s.reading(ctx)
 	if err == nil {
-		err = c.sync(ctx)
+		err = c.catchUp(ctx)
 	}
 	var l listing
 	if err == nil {
@@ -497,7 +497,7 @@ func (s *store) Identify(ctx context.Context, e driver.Entry) (string, error) {
 	}
 	n, err := c.get(ctx, s.sessionPath(e.Lease))
 	if errors.Is(err, zk.ErrNoNode) { // this server may not know the session yet
-		if err = c.sync(ctx); err == nil {
+		if err = c.catchUp(ctx); err == nil {
 			n, err = c.get(ctx, s.sessionPath(e.Lease))
 		}
 	}
