@@ -88,11 +88,11 @@ func (t *Term) Proclaim(ctx context.Context, value string) error { return t.Upda
 func (t *Term) Resign(ctx context.Context) error { return t.Release(ctx) }
 
 // Leader returns who leads now, as the store sees it. The error Is
-// session.ErrNoLeader when nobody does, also where the name is a semaphore's. It
-// blocks until the store answers, or ctx ends.
+// session.ErrNoLeader when nobody does, also where the name is a semaphore's or readers
+// hold it. Who holds the name as a mutex is taken for the leader. It blocks until the store answers, or ctx ends.
 func (e *Election) Leader(ctx context.Context) (Leader, error) {
 	first, ok, err := watch.First(ctx, e.s, e.name)
-	if err == nil && (!ok || first.Mode == driver.Permit) {
+	if err == nil && !(ok && leads(first)) {
 		err = session.ErrNoLeader
 	}
 	if err != nil {
@@ -100,6 +100,10 @@ func (e *Election) Leader(ctx context.Context) (Leader, error) {
 	}
 	return e.leader(ctx, first), nil
 }
+
+// leads reports whether the first entry of a queue is a leader's. It is if nobody else may hold
+// beside it, whatever it was made with: who leads may use another library.
+func leads(first driver.Entry) bool { return first.Mode != driver.Permit && !watch.IsShared(first) }
 
 func (e *Election) leader(ctx context.Context, entry driver.Entry) Leader {
 	identity, _ := e.s.Store().Identify(ctx, entry) // "" when it cannot be told
@@ -122,7 +126,7 @@ func (e *Election) Observe(ctx context.Context) iter.Seq2[Leader, error] {
 				return
 			}
 			var now Leader
-			if len(q.Entries) > 0 && q.Entries[0].Mode != driver.Permit {
+			if len(q.Entries) > 0 && leads(q.Entries[0]) {
 				now = e.leader(ctx, q.Entries[0])
 			}
 			if !first && now == last {

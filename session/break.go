@@ -68,6 +68,9 @@ func (b *breaking) run(ctx context.Context) error {
 	if err := b.check(); err != nil {
 		return err
 	}
+	if b.s.ctx.Err() != nil {
+		return ErrClosed
+	}
 	inner, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(b.s.ctx, cancel)()

@@ -195,6 +195,78 @@ func TestCloseGivesBackWhatNoFunctionHolds(t *testing.T) {
 	})
 }
 
+// However many places are to be given back, Close tries that for two seconds after its
+// context has ended, and no longer.
+func TestCloseThatIsOverdueTriesForAMomentInAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := memory.NewStore()
+		s, err := st.Session(patient(t), &session.Options{TTL: time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"a", "b", "c"} {
+			if _, err := mutex.New(s, name).Lock(patient(t)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		end := make(chan struct{})
+		defer close(end)
+		go mutex.New(s, "busy").Do(patient(t), func(context.Context) error { <-end; return nil })
+		synctest.Wait()
+		st.Cut(s)
+		defer st.Heal(s)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		start := time.Now()
+		if err := s.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Close returned %v", err)
+		}
+		if took := time.Since(start); took > 3*time.Second {
+			t.Errorf("Close took %v", took)
+		}
+	})
+}
+
+// Close ends the lease, which is no loss, whoever notices first that it has ended.
+func TestLeaseThatCloseEndsIsNotLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := memory.NewStore()
+		calls := func(ctx context.Context, op drivertest.Op, call func(context.Context) error) error {
+			switch op {
+			case drivertest.OpLeave:
+				time.Sleep(time.Second) // until after the lease has ended
+			case drivertest.OpRevoke:
+				err := call(ctx)
+				time.Sleep(time.Hour) // everybody has noticed
+				return err
+			}
+			return call(ctx)
+		}
+		s, err := session.New(patient(t), drivertest.Interpose(st.Connect(), calls), &session.Options{TTL: 3 * time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		g, err := mutex.New(s, "x").Lock(patient(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		released := make(chan error, 1)
+		go func() {
+			<-g.Context().Done()
+			released <- g.Release(patient(t))
+		}()
+		if err := s.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+		if err := <-released; err != nil {
+			t.Errorf("Release beside Close: %v", err)
+		}
+		if err := g.Check(); !errors.Is(err, session.ErrClosed) {
+			t.Errorf("Check after Close: %v", err)
+		}
+	})
+}
+
 // What waits for the store's answer ends with the session.
 func TestLeaderEndsWithTheSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -133,10 +133,13 @@ func (g *Grant) Deadline() time.Time { return g.p.t.deadline() }
 // session's Close, whichever came first. It notices at once
 // that the process was stopped past the window. Between Check and the write
 // that it guards the process may be stopped again: only the token covers that.
-func (g *Grant) Check() error {
+func (g *Grant) Check() error { return g.valid("check") }
+
+// valid is Check for a call of another name.
+func (g *Grant) valid(verb string) error {
 	_ = g.p.t.trusted() // ends the grant when it is not
 	if cause := g.ended(); cause != nil {
-		return g.fail("check", cause)
+		return g.fail(verb, cause)
 	}
 	return nil
 }
@@ -145,14 +148,15 @@ func (g *Grant) Check() error {
 // there. It returns nil if so, an error that Is ErrLost if not, or what kept
 // the store from answering.
 func (g *Grant) Confirm(ctx context.Context) error {
-	if err := g.Check(); err != nil {
+	const verb = "confirm"
+	if err := g.valid(verb); err != nil {
 		return err
 	}
 	if err := g.p.verify(ctx); err != nil {
 		if cause := g.ended(); cause != nil {
 			err = cause
 		}
-		return g.fail("confirm", err)
+		return g.fail(verb, err)
 	}
 	return nil
 }
@@ -181,7 +185,7 @@ func (g *Grant) update(ctx context.Context, value string) error {
 	case <-ctx.Done():
 		return g.fail("update", ctx.Err())
 	}
-	if err := g.Check(); err != nil {
+	if err := g.valid("update"); err != nil {
 		return err
 	}
 	inner, cancel := context.WithCancel(ctx)
@@ -306,7 +310,7 @@ func (g *Grant) letGo() {
 }
 
 // Do runs f and releases the grant when f returns or panics. The context of f
-// ends when ctx does, and when the grant is lost. When the grant was lost before
+// ends when ctx does, and when the grant is lost; its values are those of Context. When the grant was lost before
 // its release, the error Is ErrLost, also if f returned nil; otherwise it is
 // that of f.
 func (g *Grant) Do(ctx context.Context, f func(ctx context.Context) error) (err error) {
@@ -344,21 +348,38 @@ func (g *Grant) enter(ctx context.Context) (inner context.Context, exit func(), 
 	t.s.running.enter()
 	g.mu.Unlock()
 
-	inner, cancel := context.WithCancelCause(g.ctx)
-	release := func() { cancel(nil) }
-	if d, ok := ctx.Deadline(); ok {
-		var timeout context.CancelFunc
-		inner, timeout = context.WithDeadline(inner, d)
-		release = func() { timeout(); cancel(nil) }
-	}
-	forget := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
+	inner, release := g.within(ctx)
 	return inner, func() {
-		forget()
 		release()
 		g.running.exit()
 		t.running.exit()
 		t.s.running.exit()
 	}, nil
+}
+
+// within returns the grant's context, ended by ctx as well, with the error that ctx has.
+func (g *Grant) within(ctx context.Context) (inner context.Context, release func()) {
+	inner, cancel := context.WithCancelCause(g.ctx)
+	timeout := func() {}
+	d, limited := ctx.Deadline()
+	if limited {
+		inner, timeout = context.WithDeadline(inner, d)
+	}
+	end := func() {
+		if limited && ctx.Err() == context.DeadlineExceeded && !time.Now().Before(d) {
+			return // so does inner by itself; if it were canceled first, its error would be another
+		}
+		cancel(context.Cause(ctx))
+	}
+	if ctx.Err() != nil {
+		end()
+	}
+	forget := context.AfterFunc(ctx, end)
+	return inner, func() {
+		forget()
+		timeout()
+		cancel(nil)
+	}
 }
 
 // busy reports whether a function runs under the grant.

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"time"
+	"unicode/utf8"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/metric"
@@ -15,11 +16,14 @@ import (
 // say another.
 const DefaultTTL = 15 * time.Second
 
+// minTTL is less than what any network needs for a renewal.
+const minTTL = time.Millisecond
+
 // Options of a session. The zero value, and nil, mean the defaults.
 type Options struct {
 	// TTL is how long the store keeps the session's entries when it hears
 	// nothing from it; a crashed holder blocks others for that long. The store
-	// may grant another one: see Session.TTL. 0: the URL's ttl, else 15 s.
+	// may grant another one: see Session.TTL. At least 1 ms. 0: the URL's ttl, else 15 s.
 	TTL time.Duration
 
 	// Margin is how much earlier than the store could expire the lease the
@@ -28,7 +32,7 @@ type Options struct {
 	// 0: max(500 ms, TTL/5), but at most TTL/2.
 	Margin time.Duration
 
-	// Identity is what others see as holder or waiter. "": host/pid.
+	// Identity is what others see as holder or waiter, in UTF-8. "": host/pid.
 	Identity string
 
 	// Logger gets warnings and errors only. nil: slog.Default().
@@ -56,6 +60,12 @@ func (o *Options) withDefaults() (Options, error) {
 	}
 	if v.TTL == 0 {
 		v.TTL = DefaultTTL
+	}
+	if v.TTL < minTTL {
+		return v, fmt.Errorf("a TTL of %v is too short, the least is %v: was a unit forgotten, as in 15*time.Second?", v.TTL, minTTL)
+	}
+	if !utf8.ValidString(v.Identity) {
+		return v, fmt.Errorf("the identity %q is not valid UTF-8", v.Identity)
 	}
 	if v.Margin >= v.TTL {
 		return v, fmt.Errorf("margin %v leaves nothing of the TTL %v: choose a smaller margin or a larger TTL", v.Margin, v.TTL)

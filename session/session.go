@@ -223,7 +223,7 @@ func (s *Session) present(ctx context.Context) (*tenure, error) {
 		case <-s.ctx.Done():
 		case <-ctx.Done():
 			if down != nil {
-				down = fmt.Errorf("the session has no lease: %w", down)
+				down = fmt.Errorf("the session has no lease: %v", down) // that one was lost is not this call's error
 			}
 			return nil, because(ctx, down)
 		}
@@ -352,10 +352,12 @@ func (s *Session) finish(ctx context.Context, t *tenure) error {
 	}
 	enough := time.NewTimer(closeGrace)
 	defer enough.Stop()
+leaving:
 	for _, p := range leaving {
 		select {
 		case <-p.gone:
 		case <-enough.C:
+			break leaving
 		}
 	}
 	return fmt.Errorf("%w while a function under Do or Run was still running: its entry is left to expire", ctx.Err())
@@ -366,6 +368,7 @@ func (s *Session) release(ctx context.Context, t *tenure) error {
 	limited, cancel := context.WithTimeout(ctx, s.TTL())
 	defer cancel()
 	if t != nil {
+		t.closing.Store(true)
 		if err := retry(limited, func() error { return t.lease.Revoke(limited) }); err != nil {
 			if ctx.Err() != nil {
 				err = because(ctx, err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fairlead-go/fairlead/session/driver"
@@ -27,6 +28,8 @@ type tenure struct {
 	cancel  context.CancelCauseFunc
 	serving context.Context
 	dismiss context.CancelCauseFunc
+
+	closing atomic.Bool // Close ends the lease
 
 	held    gate // grants whose owner has not released them
 	running gate // functions under Do and Run
@@ -117,6 +120,9 @@ func (t *tenure) deadline() time.Time {
 // does ctx, whose end lets the session revoke the lease.
 func (t *tenure) lose(cause error) error {
 	t.mu.Lock()
+	if t.closing.Load() {
+		cause = ErrClosed // whoever noticed first that the lease has ended: it was us
+	}
 	if t.over == nil {
 		t.over = cause
 	}

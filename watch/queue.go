@@ -152,19 +152,28 @@ func First(ctx context.Context, s *session.Session, name string) (driver.Entry, 
 // ask calls f until it succeeds, ctx ends, the session is closed, or trying again
 // is no use.
 func ask[T any](ctx context.Context, s *session.Session, f func(context.Context) (T, error)) (T, error) {
+	var v T
+	if s.Context().Err() != nil {
+		return v, session.ErrClosed
+	}
 	inner, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.Context(), cancel)()
-	var v T
+	var trouble error
 	err := backoff.Retry(func() (err error) {
 		if v, err = f(inner); driver.IsPermanent(err) {
 			return backoff.Permanent(err)
+		}
+		if err != nil && inner.Err() == nil {
+			trouble = err
 		}
 		return err
 	}, spaced(inner))
 	switch {
 	case err == nil:
 		return v, nil
+	case ctx.Err() != nil && trouble != nil:
+		return v, fmt.Errorf("%w; last error: %w", ctx.Err(), trouble)
 	case ctx.Err() != nil:
 		return v, ctx.Err()
 	case s.Context().Err() != nil:

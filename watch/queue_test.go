@@ -12,6 +12,7 @@ import (
 	"github.com/fairlead-go/fairlead/rwmutex"
 	"github.com/fairlead-go/fairlead/semaphore"
 	"github.com/fairlead-go/fairlead/session"
+	"github.com/fairlead-go/fairlead/session/drivertest"
 	"github.com/fairlead-go/fairlead/session/memory"
 	"github.com/fairlead-go/fairlead/watch"
 )
@@ -117,6 +118,34 @@ func TestQueuedTellsWhoWaits(t *testing.T) {
 		}
 		if len(told) < 2 || told[0] == told[1] {
 			t.Errorf("told %v, want a token for each time that it joined", told)
+		}
+	})
+}
+
+// Who gives up on a store that does not answer is told what it said last.
+func TestErrorOfAReadThatIsGivenUpSaysWhy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		away := errors.New("connection refused")
+		calls := func(ctx context.Context, op drivertest.Op, call func(context.Context) error) error {
+			if op == drivertest.OpRead || op == drivertest.OpList {
+				return away
+			}
+			return call(ctx)
+		}
+		s, err := session.New(t.Context(), drivertest.Interpose(memory.NewStore().Connect(), calls), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close(context.Background())
+		for what, call := range map[string]func(ctx context.Context) error{
+			"Read": func(ctx context.Context) error { _, err := watch.Read(ctx, s, "x"); return err },
+			"List": func(ctx context.Context) error { _, err := watch.List(ctx, s, ""); return err },
+		} {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			if err := call(ctx); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, away) {
+				t.Errorf("%s: %v", what, err)
+			}
 		}
 	})
 }

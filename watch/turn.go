@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	"go.opentelemetry.io/otel/trace"
 
@@ -23,7 +24,7 @@ const maxLinks = 16
 // Options are those of every primitive. The zero value, and nil, mean the
 // defaults.
 type Options struct {
-	// Note tells operators what the holder is doing; at most 256 bytes.
+	// Note tells operators what the holder is doing; in UTF-8, at most 256 bytes.
 	Note string
 
 	// MaxWait bounds the wait for a turn alone, also in Do and Run, where a
@@ -151,6 +152,10 @@ func (c Claim) check() error {
 		return fmt.Errorf("the note has %d bytes, at most %d are allowed", len(c.Note), driver.MaxNote)
 	}
 	switch {
+	case !utf8.ValidString(c.Note):
+		return fmt.Errorf("the note %q is not valid UTF-8: was it cut in the middle of a character?", c.Note)
+	case c.MaxWait < 0:
+		return fmt.Errorf("MaxWait is %v, and cannot be negative", c.MaxWait)
 	case c.LocalHandoff < 0:
 		return fmt.Errorf("LocalHandoff is %d, and cannot be negative", c.LocalHandoff)
 	case c.LocalHandoff > 0 && c.Local == nil:

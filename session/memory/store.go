@@ -3,6 +3,7 @@ package memory
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/url"
@@ -23,8 +24,8 @@ var named = struct {
 }{stores: map[string]*Store{}}
 
 func open(_ context.Context, u *url.URL, _ *session.Options) (driver.Store, error) {
-	if u.Host == "" || strings.Trim(u.Path, "/") != "" {
-		return nil, driver.Permanent(fmt.Errorf("a memory URL looks like memory://NAME, and has no path"))
+	if err := check(u); err != nil {
+		return nil, driver.Permanent(err)
 	}
 	named.Lock()
 	defer named.Unlock()
@@ -34,6 +35,26 @@ func open(_ context.Context, u *url.URL, _ *session.Options) (driver.Store, erro
 		named.stores[u.Host] = st
 	}
 	return st.Connect(), nil
+}
+
+// check looks at the parts of a URL.
+func check(u *url.URL) error {
+	if u.Host == "" || strings.Trim(u.Path, "/") != "" || u.User != nil || u.Fragment != "" {
+		return errors.New("a memory URL looks like memory://NAME, and has no path, user or fragment")
+	}
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return fmt.Errorf("its parameters are malformed: %w", err)
+	}
+	for name, values := range query {
+		switch {
+		case name != "ttl":
+			return fmt.Errorf("unknown parameter %q (known: ttl)", name)
+		case len(values) > 1 || values[0] == "":
+			return fmt.Errorf("parameter %q is empty, or given more than once", name)
+		}
+	}
+	return nil
 }
 
 // A Store holds queues and leases. Its methods are safe for concurrent use.
@@ -97,7 +118,7 @@ func (st *Store) Connect() driver.Store { return &conn{st: st} }
 // Expire ends the session's lease now, as the store would if it heard nothing
 // for a TTL. The session soon takes another.
 func (st *Store) Expire(s *session.Session) {
-	c := connection(s)
+	c := st.connection(s)
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	for _, l := range slices.Clone(c.leases) {
@@ -108,7 +129,7 @@ func (st *Store) Expire(s *session.Session) {
 // Cut makes the store unreachable for the session until Heal: its calls block,
 // until their context ends. The lease runs on, and out.
 func (st *Store) Cut(s *session.Session) {
-	c := connection(s)
+	c := st.connection(s)
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if c.healed == nil {
@@ -118,7 +139,7 @@ func (st *Store) Cut(s *session.Session) {
 
 // Heal ends a Cut.
 func (st *Store) Heal(s *session.Session) {
-	c := connection(s)
+	c := st.connection(s)
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if c.healed != nil {
@@ -127,12 +148,15 @@ func (st *Store) Heal(s *session.Session) {
 	}
 }
 
-// connection finds the session's connection, also behind wrappers that have a
+// connection finds the session's connection to the store, also behind wrappers that have a
 // method Unwrap.
-func connection(s *session.Session) *conn {
+func (st *Store) connection(s *session.Session) *conn {
 	for store := s.Store(); ; {
 		switch v := store.(type) {
 		case *conn:
+			if v.st != st {
+				panic("memory: the session is on another Store")
+			}
 			return v
 		case interface{ Unwrap() driver.Store }:
 			store = v.Unwrap()
