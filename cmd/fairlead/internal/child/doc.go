@@ -12,9 +12,9 @@
 //	   └───────────┴──────────┴──▶ ended
 //
 // A command that ends by itself may leave others of its group behind, which is its own
-// business. One that was asked to end, by a signal that was handed on, has ended when its
-// whole group has: a shell ends at once, and the program that it was waiting for may need a
-// moment. A second request ends that wait.
+// business. One that was asked to end, with SIGTERM, or ended by another signal that was
+// handed on, has ended when its whole group has: a shell ends at once, and the program that it
+// was waiting for may need a moment. A second request ends that wait.
 //
 // # The terminal
 //

@@ -50,19 +50,14 @@ func Start(c *Command) (*Process, error) {
 	return p, nil
 }
 
-// wait reaps the command, and reports each time that it is stopped. Where orphans are
-// ours, as in a container of which we are the first process, it reaps those of the group.
+// wait reaps the command, and reports each time that it is stopped.
 func (p *Process) wait() {
 	defer close(p.exited)
-	which := -p.pid // the group
 	for {
 		var status unix.WaitStatus
-		pid, err := unix.Wait4(which, &status, unix.WUNTRACED, nil)
+		_, err := unix.Wait4(p.pid, &status, unix.WUNTRACED, nil)
 		switch {
 		case errors.Is(err, unix.EINTR):
-		case errors.Is(err, unix.ECHILD) && which != p.pid:
-			which = p.pid // it has left its group
-		case err == nil && pid != p.pid:
 		case err != nil:
 			p.status = StatusNotExecutable // no such child: it cannot be, or SIGCHLD is ignored
 			return
@@ -116,18 +111,15 @@ func (p *Process) terminate() error {
 // resume lets the group go on, if it is stopped.
 func (p *Process) resume() { _ = p.Signal(unix.SIGCONT) }
 
-// empty reports whether nobody is left in the group of a command that has ended. Orphans
-// that are ours are reaped: until then they are there.
+// empty reports whether nobody is left in the group of a command that has ended.
 func (p *Process) empty() bool {
-	for {
-		pid, err := unix.Wait4(-p.pid, nil, unix.WNOHANG, nil)
-		if pid <= 0 && !errors.Is(err, unix.EINTR) {
-			return errors.Is(unix.Kill(-p.pid, 0), unix.ESRCH)
-		}
-	}
+	return errors.Is(unix.Kill(-p.pid, 0), unix.ESRCH) || !p.remains()
 }
 
 func isResume(sig os.Signal) bool { return sig == unix.SIGCONT }
+
+// isRequest reports whether a signal asks a command to end, and nothing else.
+func isRequest(sig os.Signal) bool { return sig == unix.SIGTERM }
 
 // isEnd reports whether a signal ends most programs.
 func isEnd(sig os.Signal) bool {

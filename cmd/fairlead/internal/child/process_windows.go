@@ -126,4 +126,10 @@ func (p *Process) empty() bool {
 
 func isResume(os.Signal) bool { return false }
 
+func isRequest(os.Signal) bool { return true }
+
 func isEnd(os.Signal) bool { return true }
+
+func (p *Process) reap() {} // nobody has to be
+
+func adopts() bool { return false }

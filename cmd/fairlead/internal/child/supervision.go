@@ -37,14 +37,22 @@ func (s *supervision) run(signals <-chan os.Signal) Outcome {
 	timer := time.NewTimer(time.Until(s.due()))
 	defer timer.Stop()
 	lost := s.g.Context().Done()
+	var orphans <-chan time.Time
+	if adopts() {
+		t := time.NewTicker(time.Second)
+		defer t.Stop()
+		orphans = t.C
+	}
 	for {
 		select {
+		case <-orphans:
+			s.p.reap()
 		case <-s.p.Exited():
 			return s.ended(signals)
 		case sig := <-signals:
 			s.signal(sig)
 		case sig := <-s.p.stops:
-			if s.tty.stopped(s.p, sig); s.asked {
+			if s.tty.stopped(s.p, sig); s.asked && s.valid() { // it may be us who was stopped, for long
 				s.p.resume()
 			}
 		case <-lost:
@@ -69,7 +77,7 @@ func (s *supervision) signal(sig os.Signal) {
 	}
 	s.sent(s.p.Signal(sig))
 	s.passed = sig
-	s.asked = s.asked || sig == os.Interrupt || sig == syscall.SIGTERM
+	s.asked = s.asked || isRequest(sig)
 	if isEnd(sig) && s.valid() {
 		s.p.resume()
 	}
@@ -119,8 +127,12 @@ func (s *supervision) end() {
 	if d := s.g.Deadline(); d.Before(s.killAt) {
 		s.killAt = d
 	}
-	if s.phase == running && time.Now().Before(s.killAt) {
+	switch {
+	case s.phase != running:
+	case time.Now().Before(s.killAt):
 		s.terminate()
+	default:
+		s.phase = ending // what is due is to kill it, wherever renewals move the deadline
 	}
 }
 

@@ -38,7 +38,7 @@ func helper() int {
 	g := newGrant(time.Hour)
 	c := Command{Path: os.Args[1], Args: os.Args[1:], Env: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}
 	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, unix.SIGCONT)
+	signal.Notify(signals, unix.SIGCONT, unix.SIGTERM)
 	c.Signals = signals
 	outcome, err := c.Run(g)
 	if err != nil {
@@ -363,7 +363,7 @@ func TestSecondRequestToEndWaitsForNobody(t *testing.T) {
 	r.expect("ready")
 	r.signals <- syscall.SIGTERM
 	<-told
-	r.signals <- syscall.SIGUSR1 // is no request
+	r.signals <- syscall.SIGWINCH // is no request
 	r.signals <- syscall.SIGTERM
 	if got := wait(); got != (Outcome{Status: 128 + 15}) {
 		t.Errorf("%+v, want status %d", got, 128+15)
@@ -423,4 +423,17 @@ func TestCommandThatCannotBeSignalledIsTold(t *testing.T) {
 	if !s.unreached || len(told) != 1 || !strings.Contains(<-told, "another user") {
 		t.Errorf("unreached: %v, told %d times", s.unreached, len(told))
 	}
+}
+
+// Whose grant somebody takes away is killed then, whatever becomes of the lease.
+func TestWithoutKillAfterAGrantThatIsTakenAwayKillsAtOnce(t *testing.T) {
+	r := newRun(t, `trap 'echo asked' TERM; echo ready; while :; do sleep 0.05; done`)
+	r.c.KillAfter = 0
+	wait := r.begin()
+	r.expect("ready")
+	r.g.cancel() // an hour before the deadline
+	if got := wait(); got != (Outcome{Status: 128 + 9, Lost: true}) {
+		t.Errorf("%+v, want it lost and killed", got)
+	}
+	r.expectEnd()
 }

@@ -178,7 +178,7 @@ func TestOrphansOfTheGroupAreReaped(t *testing.T) {
 	defer func() { _ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0) }()
 	r := newRun(t, `
 		for i in 1 2 3; do (sleep 0.1 &); done
-		sleep 0.5
+		sleep 2.5
 		ps -o stat= --ppid $PPID | grep -c Z
 		sleep 0.3 &
 		exec sh -c 'echo asked; read x'`)
@@ -198,5 +198,51 @@ func TestOrphansOfTheGroupAreReaped(t *testing.T) {
 	}
 	if pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); err != unix.ECHILD {
 		t.Errorf("the process %d is still there: %v", pid, err)
+	}
+}
+
+// Where nobody reaps orphans, as the first process of many a container, those that have ended
+// do not keep the supervisor waiting.
+func TestDeadOfTheGroupAreNotWaitedFor(t *testing.T) {
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0) }()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = read.Close() }()
+	if err := read.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	// Orphans become children of this process, which does not know them; of its own it knows one.
+	cmd := exec.Command(self, "/bin/sh", "-c", `sh -c 'echo ready; sleep 600'; true`)
+	cmd.Env = append(os.Environ(), helperVariable+"=1")
+	cmd.Stdout = write
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_ = write.Close()
+	if line, err := bufio.NewReader(read).ReadString('\n'); err != nil || line != "ready\n" {
+		t.Fatalf("the command printed %q: %v", line, err)
+	}
+	if err := cmd.Process.Signal(unix.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	overdue := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+	defer overdue.Stop()
+	_ = cmd.Wait()
+	if status := cmd.ProcessState.ExitCode(); status != 128+15 {
+		t.Errorf("the status is %d, want %d", status, 128+15)
+	}
+	for {
+		if pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); pid <= 0 && err != unix.EINTR {
+			return
+		}
 	}
 }

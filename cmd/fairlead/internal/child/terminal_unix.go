@@ -77,6 +77,8 @@ func (t *terminal) stopped(p *Process, sig os.Signal) {
 		t.give(p.pid)
 	case wants && group == p.pid:
 		// One of the group asked before it was lent.
+	case wants && t.unattended():
+		return // it is in nobody's foreground, and would ask again at once
 	case t.unattended():
 		// No shell could resume us, so Ctrl-Z is not obeyed.
 	case sig == unix.SIGSTOP && group != p.pid:
