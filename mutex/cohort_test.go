@@ -194,6 +194,36 @@ func TestPinnedGrantIsNotPassedOn(t *testing.T) {
 	})
 }
 
+// Of Pin and Pass one is first, and whoever pins knows by Check which.
+func TestPinAndPassMeet(t *testing.T) {
+	s, err := memory.NewStore().Session(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close(context.Background()) }()
+	for range 500 {
+		g, err := mutex.New(s, "x").Lock(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var valid error
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			g.Pin()
+			valid = g.Check()
+		})
+		next, err := g.Pass(t.Context())
+		wg.Wait()
+		if valid == nil && err == nil {
+			t.Fatal("it was pinned, held after that, and passed on")
+		}
+		if err == nil {
+			g = next
+		}
+		_ = g.Release(t.Context())
+	}
+}
+
 // What its owner has passed on it cannot take away any more.
 func TestStaleReleaseKeepsNewOwner(t *testing.T) {
 	play(t, func(s *stage) {

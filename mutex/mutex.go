@@ -41,8 +41,8 @@
 //     the note they have in common, the time of the one that joined, and a value that stays
 //     from one holder to the next. Options.Queued is called for who joins the store's
 //     queue, and not for who waits in the line.
-//   - postgres.Guard. A grant that guarded a transaction is not passed on, as only the store
-//     knows when that has ended.
+//   - Guarded writes. A grant that a store's Guard was called for is not passed on, as only the
+//     store knows when what it guards has ended.
 //
 // The rest stays. Each holder has a grant of its own, with its own context, and its own
 // spans: once it is released, it is refused, and to release it again does nothing. What

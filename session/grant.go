@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/fairlead-go/fairlead/internal/telemetry"
@@ -32,10 +31,10 @@ type Grant struct {
 	held    gate          // until then
 	running gate          // functions under Do; entered under mu
 
-	onRelease func()      // what Release calls first; nil: nothing
-	pinned    atomic.Bool // never to be passed on
+	onRelease func() // what Release calls first; nil: nothing
 
 	mu        sync.Mutex
+	pinned    bool  // never to be passed on
 	cause     error // why it ended, nil while held
 	exchanged bool  // the entry is another grant's now
 }
@@ -233,7 +232,7 @@ func (g *Grant) Exchange(ctx context.Context, mode driver.Mode, value string) (*
 	ctx, cancel := g.apart(ctx)
 	defer cancel()
 	// First: once the store has the value, others may be let in.
-	if err := g.passOn(); err != nil {
+	if err := g.passOn(nil); err != nil {
 		return nil, g.fail(verb, err)
 	}
 	var next *Grant
@@ -424,8 +423,9 @@ func (g *Grant) report() {
 }
 
 // passOn ends the grant as conclude does, and leaves its entry to another one. So
-// of Exchange or Pass and Release, one is first, and the other knows.
-func (g *Grant) passOn() error {
+// of Exchange or Pass and Release, one is first, and the other knows; and of Pass and Pin.
+// With an error for it, a grant that is pinned stays as it is.
+func (g *Grant) passOn(ifPinned error) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
@@ -433,6 +433,8 @@ func (g *Grant) passOn() error {
 		return g.cause
 	case g.busy():
 		return errBusy
+	case g.pinned && ifPinned != nil:
+		return ifPinned
 	}
 	g.exchanged, g.cause = true, ErrReleased
 	g.cancel(ErrReleased)

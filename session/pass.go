@@ -14,9 +14,13 @@ func (g *Grant) OnRelease(f func()) { g.onRelease = f }
 var errPinned = errors.New("something in the store is tied to it")
 
 // Pin has every later Pass of the grant fail. It is for stores that tie something to the
-// entry which outlasts the grant, such as an open transaction: only the store can tell who
-// is next then.
-func (g *Grant) Pin() { g.pinned.Store(true) }
+// entry which may outlast the grant, such as an open transaction, or a request that is on its
+// way: only the store can tell who is next then. Where a Pass was first, Check tells.
+func (g *Grant) Pin() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.pinned = true
+}
 
 // Pass ends the grant, with cause ErrReleased, and returns another one on the same
 // entry: with the same token, the values of ctx, and a context of its own. The store
@@ -28,12 +32,9 @@ func (g *Grant) Pin() { g.pinned.Store(true) }
 // then: the grant has ended, nobody has another one, and the entry is removed.
 func (g *Grant) Pass(ctx context.Context) (*Grant, error) {
 	const verb = "pass on"
-	if g.pinned.Load() {
-		return nil, g.fail(verb, errPinned)
-	}
 	_ = g.p.t.trusted() // ends the grant when it is not
 	// First: whoever has the next one must not run beside the owner of this one.
-	if err := g.passOn(); err != nil {
+	if err := g.passOn(errPinned); err != nil {
 		return nil, g.fail(verb, err)
 	}
 	var next *Grant

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -34,6 +35,7 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP) // what nohup has us ignore, programs would, too
 	status, err := prepare(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

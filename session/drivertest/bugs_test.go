@@ -82,7 +82,7 @@ var bugs = []bug{
 		},
 	}}.Plant, []string{"DriverReturnsWhenItsContextEnds", "PredecessorThatGivesUpAdmitsNobody", "CancelWhileFrozenReturnsPromptly"}},
 
-	{"ignores Admit", mutant.IgnoresAdmit, []string{"AdmitIsPartOfTheJoin", "TryLockDelaysNobody", "TryLockAdmitsOne"}},
+	{"ignores Admit", mutant.IgnoresAdmit, []string{"AdmitIsPartOfTheJoin", "TryLockDelaysNobody"}},
 
 	{"asks Admit before the join", mutant.Mutation{Lease: mutant.Lies{
 		Join: func(ctx context.Context, l *mutant.Lease, c driver.Claim) (driver.View, error) {
@@ -108,7 +108,7 @@ var bugs = []bug{
 			}
 			return l.Lease.Join(ctx, c)
 		},
-	}}.Plant, []string{"TryLockYieldsToWaiters", "TryLockAdmitsOne"}},
+	}}.Plant, []string{"AdmitIsPartOfTheJoin"}},
 
 	{"update stores nothing", mutant.Mutation{Lease: mutant.Lies{
 		Update: func(_ context.Context, _ *mutant.Lease, e driver.Entry, value string) (driver.Entry, error) {

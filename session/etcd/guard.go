@@ -41,8 +41,12 @@ import (
 // client as clientv3.New made it. A user needs read permission on the entry's key.
 // Against another cluster, where the key is not, or is not as old, it never holds either.
 //
+// A mutex with LocalHandoff does not pass such a grant on, as the next holder would have the same
+// entry: its release goes to the store.
+//
 // Guard panics for a grant of another store, which no transaction of etcd's can guard.
 func Guard(g *session.Grant) clientv3.Cmp {
+	g.Pin()
 	return guard(g.Key(), g.Token(), g.Kind() == "rwmutex" && g.Mode() == driver.Exclusive)
 }
 

@@ -60,7 +60,7 @@ func Guard(ctx context.Context, tx pgx.Tx, g *session.Grant) error {
 		poison(ctx, tx, sql)
 		return err
 	}
-	// Who passes it on in spite of this has done so by the time of the last check.
+	// Who has passed it on before this shows in the last check, and nobody does later.
 	g.Pin()
 	_, err := tx.Exec(ctx, sql, g.Name(), int64(g.Token()), claim)
 	switch codeOf(err) {

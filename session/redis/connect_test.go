@@ -18,6 +18,7 @@ import (
 type pairing struct {
 	first  string
 	second chan struct{} // closed once there is one
+	once   sync.Once     // for second
 	open   atomic.Int64
 }
 
@@ -37,7 +38,7 @@ func (p *pairing) Dial(ctx context.Context, network, addr string) (net.Conn, err
 	}
 	p.open.Add(1)
 	if addr != p.first {
-		close(p.second)
+		p.once.Do(func() { close(p.second) })
 	}
 	return &paired{c, sync.OnceFunc(func() { p.open.Add(-1) })}, nil
 }

@@ -85,8 +85,9 @@
 //
 // A server without any data cannot tell whether it is new or has lost them. For two seconds
 // after it was first asked for a session it grants nothing, for those to report who have been
-// connected before, and who ask four times a second while there is no answer; then it waits
-// for as long as they say. So the first session ever of a namespace takes two seconds. Redis
+// connected before, and who ask four times a second while they are refused; then it waits
+// for as long as they say. Who gets no answer at all, as packets are dropped, is cut off, and
+// may come too late. So the first session ever of a namespace takes two seconds. Redis
 // 7.0 with the user default switched off and appendonly on comes back without what scripts
 // wrote, and counts as such.
 //

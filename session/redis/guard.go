@@ -52,8 +52,12 @@ var entryKey = regexp.MustCompile(`^\{[^}]+\}:d:.+#[0-9a-f]{32}$`)
 // its entry is there and its session has not expired. A writer's grant ends in a
 // downgrade, too, which changes the entry: for it, the entry has to be as it was made.
 //
+// A mutex with LocalHandoff does not pass such a grant on, as the next holder would have the same
+// entry: its release goes to the store.
+//
 // Guard panics for a grant of another store.
 func Guard(g *session.Grant) string {
+	g.Pin()
 	return guard(g.Key(), g.Token(), g.Kind() == "rwmutex" && g.Mode() == driver.Exclusive)
 }
 

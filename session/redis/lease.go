@@ -67,8 +67,11 @@ func (s *store) Grant(ctx context.Context, spec driver.Spec) (driver.Lease, time
 					"server", s.where, "wait", quiet)
 			}
 			if sleep(ctx, quiet); ctx.Err() != nil {
-				return nil, time.Time{}, fmt.Errorf("%s: Redis at %s was restarted, or has failed over, and nothing is granted for %v until all that was held has expired: %w",
-					op, s.where, quiet, ctx.Err())
+				why := "was restarted, or has failed over, and nothing is granted until all that was held has expired"
+				if r.rest[1] == "1" {
+					why = "has no data of ours, and nothing is granted until those who might hold something have had time to say so"
+				}
+				return nil, time.Time{}, fmt.Errorf("%s: Redis at %s %s, for another %v: %w", op, s.where, why, quiet, ctx.Err())
 			}
 		default:
 			return nil, time.Time{}, unexpected(op, r)

@@ -136,11 +136,15 @@ func (s *store) prompt(ctx context.Context, f request) (reply, error) {
 		if !errors.Is(err, errConnecting) {
 			return r, err
 		}
+		s.conns.doubts.Add(1) // others would wait for the connection, whatever their contexts
 	}
 	for {
 		r, err := s.apart(ctx, f)
-		if err == nil {
+		switch {
+		case err == nil:
 			s.conns.settled.Store(doubts)
+		case ctx.Err() != nil:
+			s.conns.doubts.Add(1) // it stays in the queue
 		}
 		if !errors.Is(err, errConnecting) { // of somebody else's attempt, which it has joined
 			return r, err

@@ -152,10 +152,17 @@ func (c *conn) reconnected(ctx context.Context) error {
 // as it lasts without one. It need not be over: but who waits for the client library to say
 // so waits for ever where that hangs, as in a dialer. It returns when the session is over.
 func (c *conn) giveUp() {
+	var since time.Time // when it was lost
 	for {
 		_, _, timeout := c.session()
 		connected, changed := c.state()
-		overdue := time.NewTimer(timeout)
+		switch {
+		case connected:
+			since = time.Time{}
+		case since.IsZero():
+			since = time.Now()
+		}
+		overdue := time.NewTimer(time.Until(since.Add(timeout)))
 		if connected {
 			overdue.Stop()
 		}

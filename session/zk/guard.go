@@ -37,7 +37,7 @@ import (
 //
 // The entry has been there without a break, since it was made, when the check passes. So
 // what was read under the grant, in requests before, was not changed meanwhile by anybody
-// who asks for the lock; after a Sync, as a server may lag behind. Beside readers and
+// who asks for the lock; after a transaction on that connection, as a server may lag behind. Beside readers and
 // permits others hold as well.
 //
 // The path is the whole one, with the chroot of the session, which is a matter of this
@@ -45,8 +45,12 @@ import (
 // permission to read the node, so with acl=creator it has to be the same user's. In another
 // ensemble the check never passes.
 //
+// A mutex with LocalHandoff does not pass such a grant on, as the next holder would have the same
+// entry: its release goes to the store.
+//
 // Guard panics for a grant of another store, which no Multi can guard.
 func Guard(g *session.Grant) *zk.CheckVersionRequest {
+	g.Pin()
 	return guard(g.Key(), g.Kind() == "rwmutex" && g.Mode() == driver.Exclusive)
 }
 

@@ -48,15 +48,22 @@ func (s *store) limitOf(name string, n node) (driver.Limit, error) {
 func (s *store) SetLimit(ctx context.Context, name string, from, to driver.Limit) error {
 	op := "set the limit of queue " + quoted(name)
 	c, err := s.reading(ctx)
-	for done := false; err == nil && !done; {
-		done, err = s.changeLimit(ctx, c, name, from, to)
+	tries := 0
+	for done := false; err == nil && !done; tries++ {
+		done, err = s.changeLimit(ctx, c, name, from, to, tries < maxWitnesses)
 	}
 	return s.failed(ctx, op, err)
 }
 
-// changeLimit is an attempt at SetLimit. It does nothing, and reports so, where the entry that
-// it relies on has left: others may be there.
-func (s *store) changeLimit(ctx context.Context, c *conn, name string, from, to driver.Limit) (done bool, err error) {
+// maxWitnesses is how many entries may leave under a SetLimit before it goes on without one:
+// where permits are held for less time than it takes, it would never end. Then it may change
+// a limit that was made anew in this very moment, and permits that it adds may stay idle until
+// somebody leaves.
+const maxWitnesses = 5
+
+// changeLimit is an attempt at SetLimit. It does nothing, and reports so, where it is to rely
+// on an entry, and that has left: others may be there.
+func (s *store) changeLimit(ctx context.Context, c *conn, name string, from, to driver.Limit, witnessed bool) (done bool, err error) {
 	witness, err := s.newest(ctx, c, name)
 	if err != nil {
 		return false, err
@@ -68,12 +75,15 @@ func (s *store) changeLimit(ctx context.Context, c *conn, name string, from, to 
 	if err != nil {
 		return false, err
 	}
-	_, failed, err := c.multi(ctx,
-		&zk.CheckVersionRequest{Path: witness, Version: -1},
-		&zk.SetDataRequest{Path: s.limitPath(name), Data: limitRecord{to.N, to.Through, to.Stamp}.encode(), Version: now.stat.Version},
-	)
+	var ops []any
+	if witnessed {
+		ops = append(ops, &zk.CheckVersionRequest{Path: witness, Version: -1})
+	}
+	_, failed, err := c.multi(ctx, append(ops, &zk.SetDataRequest{
+		Path: s.limitPath(name), Data: limitRecord{to.N, to.Through, to.Stamp}.encode(), Version: now.stat.Version,
+	})...)
 	switch {
-	case failed == 0 && errors.Is(err, zk.ErrNoNode):
+	case witnessed && failed == 0 && errors.Is(err, zk.ErrNoNode):
 		return false, nil
 	case errors.Is(err, zk.ErrBadVersion), errors.Is(err, zk.ErrNoNode):
 		err = driver.ErrConflict

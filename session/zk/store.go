@@ -118,7 +118,9 @@ func (s *store) reading(ctx context.Context) (*conn, error) {
 	if c := s.reads(); c != nil { // somebody was faster
 		return c, nil
 	}
-	c, err := s.connect(ctx, s.timeout)
+	limited, cancel := context.WithTimeout(ctx, s.timeout) // others wait for it
+	defer cancel()
+	c, err := s.connect(limited, s.timeout)
 	if err != nil {
 		return nil, err
 	}

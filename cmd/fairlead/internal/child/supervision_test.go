@@ -27,6 +27,8 @@ func TestMain(m *testing.M) {
 	if os.Getenv(helperVariable) != "" {
 		os.Exit(helper())
 	}
+	// What nohup has us ignore, commands would, too.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGHUP)
 	goleak.VerifyTestMain(m)
 }
 
