@@ -309,7 +309,8 @@ func (g *Grant) letGo() {
 }
 
 // Do runs f and releases the grant when f returns or panics. The context of f
-// ends when ctx does, and when the grant is lost; its values are those of Context. When the grant was lost before
+// ends when ctx does, and when the grant is lost; its values are those of Context, and at
+// ctx's deadline its cause is DeadlineExceeded. When the grant was lost before
 // its release, the error Is ErrLost, also if f returned nil; otherwise it is
 // that of f.
 func (g *Grant) Do(ctx context.Context, f func(ctx context.Context) error) (err error) {

@@ -85,3 +85,7 @@ func Gathered(st driver.Store) (n int) {
 func QueueLock(ns string) string {
 	return in(ns, `hashtextextended('fairlead' || '/' || $1, 5261)`)
 }
+
+// Expect has a lease know of a claim, as while its Join is under way: entries of others, which a
+// crash of the server may have brought back, it removes.
+func Expect(l driver.Lease, c driver.Claim) { l.(*lease).take(c.Name, c.ID) }

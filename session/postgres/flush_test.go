@@ -83,6 +83,7 @@ func TestWhatWasJoinedOutlivesACrash(t *testing.T) {
 	crash()
 	// A process that died before it had its entry written.
 	c := admin(t, s)
+	postgres.Expect(p.Lease, lost)
 	if _, err := c.Exec(bounded(t), `SELECT fairlead.queue_append(('x' || lpad($1, 16, '0'))::bit(64)::bigint, 'q', $2, 'mutex', 'exclusive', '', '{}', 0, -1, -1, -1, true)`,
 		pgx.QueryExecModeExec, p.ID(), lost.ID); err != nil {
 		t.Fatal(err)

@@ -514,6 +514,11 @@ BEGIN
 	IF ms = 0 THEN
 		DELETE FROM observer o WHERE o.queue = q AND o.inbox = box;
 	ELSE
+		UPDATE observer o SET until = clock_timestamp() + ms * interval '1 millisecond'
+			WHERE o.queue = q AND o.inbox = box AND o.until > clock_timestamp();
+		IF FOUND THEN -- all changes have seen it
+			RETURN;
+		END IF;
 		PERFORM enter(q);
 		INSERT INTO observer AS o (queue, inbox, until) VALUES (q, box, clock_timestamp() + ms * interval '1 millisecond')
 			ON CONFLICT ON CONSTRAINT observer_pkey DO UPDATE SET until = excluded.until;

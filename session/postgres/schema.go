@@ -220,8 +220,12 @@ func migrateAsOwner(ctx context.Context, tx pgx.Tx, ns, script string) error {
 	if err != nil {
 		return err
 	}
-	err = execScript(ctx, tx, "SET LOCAL ROLE "+pgx.Identifier{owner}.Sanitize()+";\n"+script)
-	if codeOf(err) == stateForbidden {
+	if err = execScript(ctx, tx, "SET LOCAL ROLE "+pgx.Identifier{owner}.Sanitize()); err == nil {
+		if err = execScript(ctx, tx, script); codeOf(err) == stateForbidden {
+			return driver.Permanent(fmt.Errorf("it was migrated as the user %q, whose tables are in it, and who may not change everything there: "+
+				"give that user all that is in it (ALTER FUNCTION ... OWNER TO), and the right to create there: %w", owner, err))
+		}
+	} else if codeOf(err) == stateForbidden {
 		return driver.Permanent(fmt.Errorf("what is in it belongs to the user %q, as whom it has to be migrated: %w", owner, err))
 	}
 	return err

@@ -92,3 +92,36 @@ func TestSetLimitIsNotRefusedBecauseTheNewestLeaves(t *testing.T) {
 		t.Errorf("the queue has the limit %+v, %v, want 5", now.Limit, err)
 	}
 }
+
+// However quickly permits come and go, the limit is changed in the end.
+func TestSetLimitEndsHoweverQuicklyOthersLeave(t *testing.T) {
+	t.Parallel()
+	p := enter(t, nil)
+	newest, err := p.Join(bounded(t), permit(2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, err := p.store.Read(bounded(t), "q", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	attempts := 0
+	err = zk.InterposeReading(bounded(t), p.store, func(ops []any, send func() ([]gozk.MultiResponse, error)) ([]gozk.MultiResponse, error) {
+		if slices.ContainsFunc(ops, setsLimit) && attempts < 50 {
+			attempts++
+			next, err := p.Join(bounded(t), permit(2))
+			if err != nil {
+				t.Error(err)
+			}
+			p.leave(newest.Me)
+			newest = next
+		}
+		return send()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.store.SetLimit(bounded(t), "q", q.Limit, driver.Limit{N: 5}); err != nil || attempts == 50 {
+		t.Errorf("SetLimit returned %v after %d attempts", err, attempts)
+	}
+}
