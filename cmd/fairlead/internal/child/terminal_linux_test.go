@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -178,23 +179,32 @@ func TestOrphansOfTheGroupAreReaped(t *testing.T) {
 	defer func() { _ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0) }()
 	r := newRun(t, `
 		for i in 1 2 3; do (sleep 0.1 &); done
-		sleep 2.5
-		ps -o stat= --ppid $PPID | grep -c Z
-		sleep 0.3 &
-		exec sh -c 'echo asked; read x'`)
+		echo $$
+		read x
+		exit 4`)
 	read, write, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer read.Close()
-	defer write.Close()
 	r.c.Stdin = read
 	wait := r.begin()
-	r.expect("0")
-	r.expect("asked")
-	r.signals <- unix.SIGTERM
-	if got := wait(); got != (Outcome{Status: 128 + 15}) {
-		t.Errorf("%+v, want status %d", got, 128+15)
+	line, err := r.output.ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	group, err := strconv.Atoi(strings.TrimSpace(line))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for begun := time.Now(); len(members(group)) != 1; <-time.After(10 * time.Millisecond) {
+		if time.Since(begun) > patience {
+			t.Fatalf("beside the command there are %+v", members(group))
+		}
+	}
+	_ = write.Close()
+	if got := wait(); got != (Outcome{Status: 4}) {
+		t.Errorf("%+v, want status 4", got)
 	}
 	if pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); err != unix.ECHILD {
 		t.Errorf("the process %d is still there: %v", pid, err)
