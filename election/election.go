@@ -89,7 +89,8 @@ func (t *Term) Resign(ctx context.Context) error { return t.Release(ctx) }
 
 // Leader returns who leads now, as the store sees it. The error Is
 // session.ErrNoLeader when nobody does, also where the name is a semaphore's or readers
-// hold it. Who holds the name as a mutex is taken for the leader. It blocks until the store answers, or ctx ends.
+// hold it. Who holds the name as a mutex is taken for the leader. It blocks until the
+// store answers, or ctx ends.
 func (e *Election) Leader(ctx context.Context) (Leader, error) {
 	first, ok, err := watch.First(ctx, e.s, e.name)
 	if err == nil && !(ok && leads(first)) {

@@ -131,9 +131,9 @@ func fate(o child.Outcome) string {
 
 // awaitVerdict waits until it is known whether the grant that the command was ended for is
 // lost: that is so at its deadline, unless the lease is renewed after all, which moves that.
-// A signal ends the wait.
-// Were the grant of a command that ends when it is asked to be released at once, while the
-// store does not answer, no metric and no trace would ever tell of a loss.
+// A signal ends the wait. Were the grant of a command that ends when it is asked to be
+// released at once, while the store does not answer, no metric and no trace would ever tell
+// of a loss.
 func (t *task) awaitVerdict(ctx context.Context, g *session.Grant) {
 	for time.Until(g.Deadline()) <= t.killAfter {
 		select {

@@ -138,6 +138,7 @@ func (h *holdCommand) hold(g *session.Grant, d *desk) error {
 	var outcome child.Outcome
 	started := false
 	ctx, done := context.WithCancel(context.Background())
+	defer done()
 	err := g.Do(ctx, func(context.Context) error {
 		defer done() // closeSession bounds what is left, which is to give it back
 		var err error

@@ -41,8 +41,8 @@ FAIRLEAD_NAME, FAIRLEAD_TOKEN (the fencing token: larger for each holder, so tha
 what CMD writes to can refuse a late one) and FAIRLEAD_KEY (the entry's key in
 the store). With --shared, a smaller token than another's is no sign of a late
 holder. What CMD leaves running in the background goes on without the lock; but after
-SIGTERM or SIGINT, or another signal that ends CMD, the lock is kept until all that CMD
-has started in its group has ended, or another such signal comes.
+SIGTERM, or where SIGINT, SIGHUP or SIGQUIT has ended CMD, the lock is kept until all that
+CMD has started in its group has ended, or another of these signals comes.
 
 Signals do not reach a CMD that runs as another user, which could not be ended either
 when the lock is lost: so "sudo fairlead lock NAME -- CMD", not "fairlead lock NAME --

@@ -515,8 +515,8 @@ BEGIN
 		DELETE FROM observer o WHERE o.queue = q AND o.inbox = box;
 	ELSE
 		UPDATE observer o SET until = clock_timestamp() + ms * interval '1 millisecond'
-			WHERE o.queue = q AND o.inbox = box AND o.until > clock_timestamp();
-		IF FOUND THEN -- all changes have seen it
+			WHERE o.queue = q AND o.inbox = box AND o.until > clock_timestamp() + interval '1 second';
+		IF FOUND THEN -- all changes see it, also those that see it as it was until this is committed
 			RETURN;
 		END IF;
 		PERFORM enter(q);

@@ -529,8 +529,8 @@ const (
 )
 
 // tell spreads news, in the background: a NOTIFY must not go in the transaction of
-// the change itself. Closing the store ends that. Where it does not succeed, those concerned find out by
-// themselves, later.
+// the change itself. Closing the store ends that. Where it does not succeed, those concerned find
+// out by themselves, later.
 func (s *store) tell(name string, token int64) {
 	n := news{name, token}
 	s.mu.Lock()

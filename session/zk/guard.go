@@ -37,8 +37,8 @@ import (
 //
 // The entry has been there without a break, since it was made, when the check passes. So
 // what was read under the grant, in requests before, was not changed meanwhile by anybody
-// who asks for the lock; after a transaction on that connection, as a server may lag behind. Beside readers and
-// permits others hold as well.
+// who asks for the lock; after a transaction on that connection, as a server may lag
+// behind. Beside readers and permits others hold as well.
 //
 // The path is the whole one, with the chroot of the session, which is a matter of this
 // package alone: a connection of the client library has none. That connection needs

@@ -284,12 +284,15 @@ func (l *lease) tidyAll(ctx context.Context) error {
 	if err == nil {
 		err = c.catchUp(ctx) // this server may not know yet that the session has ended
 	}
+	if err != nil {
+		return l.s.failed(ctx, "tidy up after the session", err)
+	}
 	for _, name := range names {
-		if err == nil {
-			err = l.s.tidy(ctx, c, name)
+		if err := l.s.tidy(ctx, c, name); err != nil {
+			return l.s.failed(ctx, "tidy up queue "+quoted(name), err)
 		}
 	}
-	return l.s.failed(ctx, "tidy up after the session", err)
+	return nil
 }
 
 // Entries implements driver.Lease. ZooKeeper does not say what belongs to a session,

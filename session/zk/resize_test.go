@@ -19,37 +19,51 @@ func setsLimit(op any) bool {
 	return ok && strings.Contains(set.Path, "/limit/")
 }
 
-// A limit that was taken away, and made anew, looks like the old one, by the version of its
-// data. What was decided for the old one does not hold for those who came since: they do not
-// say when it is their turn, and would wait for one another.
-func TestSetLimitDoesNotChangeALimitThatWasMadeAnew(t *testing.T) {
-	t.Parallel()
-	p := enter(t, nil)
-	first, err := p.Join(bounded(t), permit(1))
-	if err != nil {
-		t.Fatal(err)
+// crowd has a party take so many permits of a semaphore with that limit, and returns the queue as
+// it is then. Before each attempt to change the limit it calls meddle, with the newest of them.
+func crowd(t *testing.T, limit int64, n int, meddle func(p *party, newest driver.Entry)) (p *party, q driver.Queue) {
+	t.Helper()
+	p = enter(t, nil)
+	var newest driver.Entry
+	for range n {
+		v, err := p.Join(bounded(t), permit(limit))
+		if err != nil {
+			t.Fatal(err)
+		}
+		newest = v.Me
 	}
 	q, err := p.store.Read(bounded(t), "q", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	renew := sync.OnceFunc(func() {
-		p.leave(first.Me)
-		for range 10 {
-			if _, err := p.Join(bounded(t), permit(10)); err != nil {
-				t.Error(err)
-			}
-		}
-	})
 	err = zk.InterposeReading(bounded(t), p.store, func(ops []any, send func() ([]gozk.MultiResponse, error)) ([]gozk.MultiResponse, error) {
 		if slices.ContainsFunc(ops, setsLimit) {
-			renew()
+			meddle(p, newest)
 		}
 		return send()
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	return p, q
+}
+
+// A limit that was taken away, and made anew, looks like the old one, by the version of its
+// data. What was decided for the old one does not hold for those who came since: they do not
+// say when it is their turn, and would wait for one another.
+func TestSetLimitDoesNotChangeALimitThatWasMadeAnew(t *testing.T) {
+	t.Parallel()
+	var once sync.Once
+	p, q := crowd(t, 1, 1, func(p *party, first driver.Entry) {
+		once.Do(func() {
+			p.leave(first)
+			for range 10 {
+				if _, err := p.Join(bounded(t), permit(10)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	})
 	if err := p.store.SetLimit(bounded(t), "q", q.Limit, driver.Limit{N: 5}); !errors.Is(err, driver.ErrConflict) {
 		t.Errorf("SetLimit returned %v, want ErrConflict", err)
 	}
@@ -62,28 +76,8 @@ func TestSetLimitDoesNotChangeALimitThatWasMadeAnew(t *testing.T) {
 // Who comes and goes is no reason to refuse, as long as somebody stays.
 func TestSetLimitIsNotRefusedBecauseTheNewestLeaves(t *testing.T) {
 	t.Parallel()
-	p := enter(t, nil)
-	if _, err := p.Join(bounded(t), permit(2)); err != nil {
-		t.Fatal(err)
-	}
-	newest, err := p.Join(bounded(t), permit(2))
-	if err != nil {
-		t.Fatal(err)
-	}
-	q, err := p.store.Read(bounded(t), "q", 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leave := sync.OnceFunc(func() { p.leave(newest.Me) })
-	err = zk.InterposeReading(bounded(t), p.store, func(ops []any, send func() ([]gozk.MultiResponse, error)) ([]gozk.MultiResponse, error) {
-		if slices.ContainsFunc(ops, setsLimit) {
-			leave()
-		}
-		return send()
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	var once sync.Once
+	p, q := crowd(t, 2, 2, func(p *party, newest driver.Entry) { once.Do(func() { p.leave(newest) }) })
 	if err := p.store.SetLimit(bounded(t), "q", q.Limit, driver.Limit{N: 5}); err != nil {
 		t.Error(err)
 	}
@@ -96,32 +90,24 @@ func TestSetLimitIsNotRefusedBecauseTheNewestLeaves(t *testing.T) {
 // However quickly permits come and go, the limit is changed in the end.
 func TestSetLimitEndsHoweverQuicklyOthersLeave(t *testing.T) {
 	t.Parallel()
-	p := enter(t, nil)
-	newest, err := p.Join(bounded(t), permit(2))
-	if err != nil {
-		t.Fatal(err)
-	}
-	q, err := p.store.Read(bounded(t), "q", 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	const most = 50
 	attempts := 0
-	err = zk.InterposeReading(bounded(t), p.store, func(ops []any, send func() ([]gozk.MultiResponse, error)) ([]gozk.MultiResponse, error) {
-		if slices.ContainsFunc(ops, setsLimit) && attempts < 50 {
-			attempts++
-			next, err := p.Join(bounded(t), permit(2))
-			if err != nil {
-				t.Error(err)
-			}
-			p.leave(newest.Me)
-			newest = next
+	var last driver.Entry
+	p, q := crowd(t, 2, 1, func(p *party, first driver.Entry) {
+		if attempts++; attempts > most {
+			return
 		}
-		return send()
+		next, err := p.Join(bounded(t), permit(2))
+		if err != nil {
+			t.Error(err)
+		}
+		if attempts == 1 {
+			last = first
+		}
+		p.leave(last)
+		last = next.Me
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := p.store.SetLimit(bounded(t), "q", q.Limit, driver.Limit{N: 5}); err != nil || attempts == 50 {
+	if err := p.store.SetLimit(bounded(t), "q", q.Limit, driver.Limit{N: 5}); err != nil || attempts > most {
 		t.Errorf("SetLimit returned %v after %d attempts", err, attempts)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"unsafe"
 
@@ -47,26 +48,20 @@ func members(group int) (found []member) {
 // remains reports whether anybody lives in the group of a command that has ended. The dead
 // whom their parent does not reap, as the first process of many a container, do not count.
 func (p *Process) remains() bool {
-	p.reap()
-	all := members(p.pid)
-	if len(all) == 0 {
-		return true // so there is no /proc to go by
-	}
-	for _, m := range all {
-		if !m.dead {
-			return true
-		}
-	}
-	return false
+	all := p.reap()
+	return len(all) == 0 || // it has gone just now, or there is no /proc to go by
+		slices.ContainsFunc(all, func(m member) bool { return !m.dead })
 }
 
-// reap reaps orphans of the group that are ours.
-func (p *Process) reap() {
-	for _, m := range members(p.pid) {
+// reap reaps orphans of the group that are ours, and returns who was in it.
+func (p *Process) reap() []member {
+	all := members(p.pid)
+	for _, m := range all {
 		if m.dead && m.parent == os.Getpid() && m.pid != p.pid {
 			_, _ = unix.Wait4(m.pid, nil, unix.WNOHANG, nil)
 		}
 	}
+	return all
 }
 
 // adopts reports whether orphans become children of this process, as they do of the first

@@ -147,7 +147,8 @@ func (s *supervision) kill() {
 }
 
 const (
-	look     = 10 * time.Millisecond // how often what is left of a group is looked at
+	look     = 10 * time.Millisecond // when what is left of a group is looked at
+	mostLook = time.Second / 4       // to which that grows: it may be for long
 	telling  = time.Second           // when a wait for it is told
 	lastTime = time.Second           // for what was killed to be gone
 )
@@ -162,6 +163,7 @@ const (
 func (s *supervision) ended(signals <-chan os.Signal) Outcome {
 	asked := s.asked || s.endedBy(s.passed)
 	tell := time.Now().Add(telling)
+	next := look
 	for s.phase != killed && (asked || s.isLost()) && !s.p.empty() {
 		if s.isLost() && s.phase == running {
 			s.end()
@@ -174,7 +176,8 @@ func (s *supervision) ended(signals <-chan os.Signal) Outcome {
 		case sig := <-signals:
 			s.signal(sig)
 			asked = asked && !isEnd(sig)
-		case <-time.After(min(look, max(0, time.Until(s.due())))):
+		case <-time.After(min(next, max(0, time.Until(s.due())))):
+			next = min(2*next, mostLook)
 		}
 		s.advance()
 	}

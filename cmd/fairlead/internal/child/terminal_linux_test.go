@@ -98,6 +98,20 @@ func TestShellSuspendsAndResumesTheCommand(t *testing.T) {
 
 // The kernel's parent-death signal hangs on a thread: this one has to last.
 func TestCommandDiesWithItsSupervisor(t *testing.T) {
+	cmd, output := supervised(t, `echo ready; while :; do read x </dev/zero; done`)
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	if _, err := io.ReadAll(output); err != nil {
+		t.Errorf("the command outlived its supervisor: %v", err)
+	}
+}
+
+// supervised has a supervisor of its own run a script, which says that it is ready. The output
+// ends when no process has it any more.
+func supervised(t *testing.T, script string) (supervisor *exec.Cmd, output *bufio.Reader) {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -106,28 +120,22 @@ func TestCommandDiesWithItsSupervisor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = read.Close() }()
+	t.Cleanup(func() { _ = read.Close() })
 	if err := read.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(self, "/bin/sh", "-c", `echo ready; while :; do read x </dev/zero; done`)
+	cmd := exec.Command(self, "/bin/sh", "-c", script)
 	cmd.Env = append(os.Environ(), helperVariable+"=1")
 	cmd.Stdout, cmd.Stderr = write, os.Stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	_ = write.Close()
-	output := bufio.NewReader(read)
+	output = bufio.NewReader(read)
 	if line, err := output.ReadString('\n'); err != nil || line != "ready\n" {
 		t.Fatalf("the command printed %q: %v", line, err)
 	}
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = cmd.Wait()
-	if _, err := io.ReadAll(output); err != nil {
-		t.Errorf("the command outlived its supervisor: %v", err)
-	}
+	return cmd, output
 }
 
 // One asks for a password at the terminal, with data on standard input.
@@ -218,29 +226,8 @@ func TestDeadOfTheGroupAreNotWaitedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0) }()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	read, write, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = read.Close() }()
-	if err := read.SetReadDeadline(time.Now().Add(patience)); err != nil {
-		t.Fatal(err)
-	}
 	// Orphans become children of this process, which does not know them; of its own it knows one.
-	cmd := exec.Command(self, "/bin/sh", "-c", `sh -c 'echo ready; sleep 600'; true`)
-	cmd.Env = append(os.Environ(), helperVariable+"=1")
-	cmd.Stdout = write
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	_ = write.Close()
-	if line, err := bufio.NewReader(read).ReadString('\n'); err != nil || line != "ready\n" {
-		t.Fatalf("the command printed %q: %v", line, err)
-	}
+	cmd, _ := supervised(t, `sh -c 'echo ready; sleep 600'; true`)
 	if err := cmd.Process.Signal(unix.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
