@@ -16,7 +16,8 @@ import (
 // mutex is for the case that exclusion is broken.
 type relay struct {
 	d       time.Duration
-	holders atomic.Int32 // to find out that it is broken
+	hold    time.Duration // for how long each holds
+	holders atomic.Int32  // to find out that it is broken
 
 	mu       sync.Mutex
 	begin    time.Time       // when the first one held: until then, all join
@@ -31,11 +32,21 @@ type relay struct {
 
 // handoff lets all contenders lock and unlock the same name.
 func handoff(ctx context.Context, t *team, d time.Duration) (sample, error) {
+	return handoffAfter(ctx, t, d, 0)
+}
+
+// handoffHeld is the same, and each holds it for a moment. All others are in the queue by
+// then, so that nothing is measured but the hand-off.
+func handoffHeld(ctx context.Context, t *team, d time.Duration) (sample, error) {
+	return handoffAfter(ctx, t, d, time.Millisecond)
+}
+
+func handoffAfter(ctx context.Context, t *team, d, hold time.Duration) (sample, error) {
 	m, err := newMeter(ctx, t.server)
 	if err != nil {
 		return sample{}, err
 	}
-	r, err := runRelay(ctx, t, d)
+	r, err := runRelay(ctx, t, d, hold)
 	if err != nil {
 		return sample{}, err
 	}
@@ -49,7 +60,7 @@ func handoff(ctx context.Context, t *team, d time.Duration) (sample, error) {
 
 // fairness is the same, and looks at who had how much of it.
 func fairness(ctx context.Context, t *team, d time.Duration) (sample, error) {
-	r, err := runRelay(ctx, t, d)
+	r, err := runRelay(ctx, t, d, 0)
 	if err != nil {
 		return sample{}, err
 	}
@@ -62,8 +73,8 @@ func fairness(ctx context.Context, t *team, d time.Duration) (sample, error) {
 
 // runRelay runs until the time is over and there was a hand-off, and then lets those who
 // still wait have their turn, so that nothing of this run is left to disturb the next.
-func runRelay(ctx context.Context, t *team, d time.Duration) (*relay, error) {
-	r := &relay{d: d, served: make([]int, len(t.members))}
+func runRelay(ctx context.Context, t *team, d, hold time.Duration) (*relay, error) {
+	r := &relay{d: d, hold: hold, served: make([]int, len(t.members))}
 	g, ctx := errgroup.WithContext(ctx)
 	for i, c := range t.members {
 		g.Go(func() (err error) {
@@ -92,6 +103,9 @@ func (r *relay) leg(ctx context.Context, i int, c contender) error {
 	held := time.Now()
 	if r.holders.Add(1) != 1 {
 		return errNotExclusive
+	}
+	if r.hold > 0 {
+		time.Sleep(r.hold)
 	}
 	r.note(i, asked, held)
 	r.holders.Add(-1)

@@ -52,6 +52,8 @@ func workloads() []workload {
 		all = append(all, workload{name: fmt.Sprintf("handoff-%d", n), takes: of(mutexes, queues), clients: n, each: 1, run: handoff,
 			about: fmt.Sprintf("%d contenders with a session each, one name; %s", n, wait)})
 	}
+	all = append(all, workload{name: "held-16", takes: of(mutexes, queues), clients: 16, each: 1, run: handoffHeld,
+		about: "16 contenders with a session each, one name, which each holds for 1 ms, so that all others wait by then; " + wait})
 	all = append(all, workload{name: "fairness-16", takes: of(mutexes), clients: 16, each: 1, run: fairness, stretch: 5,
 		about: "16 contenders with a session each, for five times as long: how often the most served of them had the lock to how often " +
 			"the least served had it, and the longest that any waited"})

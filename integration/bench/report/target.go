@@ -55,7 +55,10 @@ const (
 
 // targets are the rows of the page's first table.
 func targets() []target {
-	etcd := func(workload, subject string, m Metric) figure { return figure{"etcd", workload, subject, m} }
+	on := func(store string) func(workload, subject string, m Metric) figure {
+		return func(workload, subject string, m Metric) figure { return figure{store, workload, subject, m} }
+	}
+	etcd, zk, redis, postgres := on("etcd"), on("zk"), on("redis"), on("postgres")
 	all := []target{
 		{"etcd-uncontended", "etcd, 1 goroutine: pairs a second, ours to raw Put+Delete", etcd("uncontended", "", Pairs), etcd("uncontended", etcdRaw, Pairs), bound{"≥", 0.95}},
 		{"etcd-many-mutex", "etcd, 512 goroutines with own names: pairs a second, ours to concurrency.Mutex", etcd("many-512", "", Pairs), etcd("many-512", etcdMutex, Pairs), bound{"≥", 5}},
@@ -76,17 +79,19 @@ func targets() []target {
 		target{"etcd-events-10000", "etcd, 10,000 waiters: events delivered a release", etcd("queue-10000", "", Events), figure{}, bound{"≤", 1}},
 		// One to the first waiter, one for its stamp to the second; a third where joins and leaves meet.
 		target{"etcd-events-semaphore", "etcd, semaphore with 64 contenders: events delivered a release", etcd("semaphore-64", "", Events), figure{}, bound{"≤", 3}},
-		target{"zk-uncontended", "ZooKeeper, 1 goroutine: pairs a second, ours to zk.Lock", figure{"zk", "uncontended", "", Pairs}, figure{"zk", "uncontended", "zk.Lock", Pairs}, bound{"≥", 1}},
+		target{"zk-uncontended", "ZooKeeper, 1 goroutine: pairs a second, ours to zk.Lock", zk("uncontended", "", Pairs), zk("uncontended", "zk.Lock", Pairs), bound{"≥", 1}},
 	)
 	for _, n := range []int{2, 16, 128} {
 		w := fmt.Sprintf("handoff-%d", n)
 		all = append(all, target{"zk-" + w, fmt.Sprintf("ZooKeeper, %d contenders: hand-offs a second, ours to zk.Lock", n),
-			figure{"zk", w, "", Handoffs}, figure{"zk", w, "zk.Lock", Handoffs}, bound{"≥", 1.5}})
+			zk(w, "", Handoffs), zk(w, "zk.Lock", Handoffs), bound{"≥", 1.5}})
 	}
 	all = append(all,
-		target{"redis-handoff-p50", "Redis, 16 contenders: p50 of a hand-off, rueidislock's to ours", figure{"redis", "handoff-16", "rueidislock", P50}, figure{"redis", "handoff-16", "", P50}, bound{"≥", 2}},
-		target{"redis-fairness", "Redis, 16 contenders: most served to least served", figure{"redis", "fairness-16", "", Unfair}, figure{}, bound{"≤", 1.05}},
-		target{"postgres-handoff-p50", "PostgreSQL, 16 contenders: p50 of a hand-off, ours to pg_advisory_lock's", figure{"postgres", "handoff-16", "", P50}, figure{"postgres", "handoff-16", "pg_advisory_lock", P50}, bound{"≤", 3}},
+		target{"redis-handoff-p50", "Redis, 16 contenders: p50 of a hand-off, rueidislock's to ours", redis("handoff-16", "rueidislock", P50), redis("handoff-16", "", P50), bound{"≥", 2}},
+		target{"redis-held-p50", "Redis, 16 contenders, held for 1 ms: p50 of a hand-off, rueidislock's to ours", redis("held-16", "rueidislock", P50), redis("held-16", "", P50), bound{"≥", 2}},
+		target{"redis-fairness", "Redis, 16 contenders: most served to least served", redis("fairness-16", "", Unfair), figure{}, bound{"≤", 1.05}},
+		target{"postgres-handoff-p50", "PostgreSQL, 16 contenders: p50 of a hand-off, ours to pg_advisory_lock's", postgres("handoff-16", "", P50), postgres("handoff-16", "pg_advisory_lock", P50), bound{"≤", 3}},
+		target{"postgres-held-p50", "PostgreSQL, 16 contenders, held for 1 ms: p50 of a hand-off, ours to pg_advisory_lock's", postgres("held-16", "", P50), postgres("held-16", "pg_advisory_lock", P50), bound{"≤", 3}},
 	)
 	for _, store := range []string{"etcd", "zk", "redis", "postgres"} {
 		all = append(all, target{store + "-frozen", title(store) + ", network frozen: from our notice of the loss to the successor's grant, in each round",

@@ -9,6 +9,6 @@ for line in string.gmatch(call('HGET', S .. session, 'marks') or '', '[^\n]+') d
 	if string.match(line, '^%S+') ~= id then lines[#lines + 1] = line end
 end
 call('HSET', S .. session, 'marks', table.concat(lines, '\n'))
-tell(inbox, session, 'marked')
-if force == '1' then remove(name, id, record) end
+tell(inbox, session .. ' marked')
+if force == '1' then remove(name, id) end
 return { 'ok' }

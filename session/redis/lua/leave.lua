@@ -1,5 +1,4 @@
 -- Removes an entry: ARGV is session, name, ID, token.
-local session, name, id, token = unpack(ARGV)
-local record = call('HGET', D .. name, id)
-if record and (string.match(record, '^%d+') or token) == token then remove(name, id, record) end
+local _, name, id, token = unpack(ARGV)
+remove(name, id, token)
 return { 'ok' }

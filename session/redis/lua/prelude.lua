@@ -26,20 +26,27 @@ local function ask()
 	reign = run .. '-' .. past
 end
 
--- The milliseconds that a session has left, 0 when it is over: when it has expired,
--- or was begun under another reign, which may not have had all that was written under the
--- one before.
+-- Whether a session is alive: it has not expired, and was not begun under another reign, which
+-- may not have had all that was written under the one before.
+local alive = {}
+local function isAlive(session)
+	local is = alive[session]
+	if is == nil then
+		if not run then ask() end
+		local its = call('HMGET', S .. session, 'run', 'past')
+		is = its[1] == run and its[2] == past
+		alive[session] = is
+	end
+	return is
+end
+
+-- The milliseconds that a session has left, 0 when it is over.
 local known = {}
 local function left(session)
 	if not session then return 1 end -- of a garbled record, which whoever reads it complains of
 	local ms = known[session]
 	if not ms then
-		ms = 0
-		if not run then ask() end
-		local its = call('HMGET', S .. session, 'run', 'past')
-		if its[1] == run and its[2] == past then
-			ms = math.max(1, call('PTTL', S .. session))
-		end
+		ms = isAlive(session) and math.max(1, call('PTTL', S .. session)) or 0
 		known[session] = ms
 	end
 	return ms
@@ -65,8 +72,8 @@ local function tick()
 	return next
 end
 
-local function tell(inbox, ...)
-	call('SPUBLISH', prefix .. 'i:' .. inbox, table.concat({ ... }, ' '))
+local function tell(inbox, message)
+	call('SPUBLISH', prefix .. 'i:' .. inbox, message)
 end
 
 -- Tells those who watch the queue.
@@ -93,7 +100,7 @@ local function nearest(name, id)
 			local ms = left(session)
 			if ms > 0 then return found, record, ms end
 		end
-		remove(name, found, record)
+		remove(name, found)
 	end
 end
 
@@ -124,48 +131,55 @@ local function enrol(name, what, id)
 	end
 end
 
--- Tells those who wait for an entry or for the limit that it has left or changed. An
--- exclusive entry is told whether it is first now, and otherwise waits for the next one
--- ahead from here on: it need not ask.
-local function wake(name, what)
-	local field = 'w:' .. what
-	local waiters = call('HGET', D .. name, field)
-	if not waiters then return end
-	call('HDEL', D .. name, field)
+-- Tells who waits for an entry or for the limit that it has left or changed, and returns
+-- whether any of them is there. An exclusive entry is told whether it is first now, and
+-- otherwise waits for the next one ahead from here on: it need not ask.
+local function inform(name, what, waiters)
+	local any = false
 	for id in string.gmatch(waiters, '%S+') do
-		local record = lookup(name, id)
+		local rank = call('ZRANK', Q .. name, id)
+		local record = rank and call('HGET', D .. name, id)
 		if record then
+			any = true
 			local _, _, session, inbox, mode = head(record)
-			if not session or left(session) == 0 then
+			if not session or not isAlive(session) then
 				-- Whoever is behind it has a timer of its own.
 			elseif mode ~= 'exclusive' then
-				tell(inbox, id, 'look', what)
+				tell(inbox, id .. ' look ' .. what)
 			else
-				local near, nears, ms = nearest(name, id)
+				local near, nears, ms
+				if rank > 0 then near, nears, ms = nearest(name, id) end
 				if near then
 					enrol(name, near, id)
-					tell(inbox, id, 'behind', what, near, ms, nears)
+					tell(inbox, table.concat({ id, 'behind', what, near, ms, nears }, ' '))
 				else
-					tell(inbox, id, 'first', what)
+					tell(inbox, id .. ' first ' .. what)
 				end
 			end
 		end
 	end
+	return any
 end
 
-remove = function(name, id, record)
-	record = record or call('HGET', D .. name, id)
+-- The same where the entry or the limit has changed, and is still there.
+local function wake(name, what)
+	local waiters = call('HGET', D .. name, 'w:' .. what)
+	if not waiters then return end
+	call('HDEL', D .. name, 'w:' .. what)
+	inform(name, what, waiters)
+end
+
+-- Removes an entry; with a token only one that has it.
+remove = function(name, id, token)
+	local record, waiters = unpack(call('HMGET', D .. name, id, 'w:' .. id))
+	local its, _, session = head(record or '')
+	if token and (not record or (its or token) ~= token) then return end
 	call('ZREM', Q .. name, id)
-	call('HDEL', D .. name, id)
-	if record then
-		local _, _, session = head(record)
-		if session then call('HDEL', S .. session, 'e:' .. id) end
-	end
-	if call('EXISTS', Q .. name) == 0 then
+	call('HDEL', D .. name, id, 'w:' .. id)
+	if session then call('HDEL', S .. session, 'e:' .. id) end
+	if not (waiters and inform(name, id, waiters)) and call('EXISTS', Q .. name) == 0 then
 		call('DEL', D .. name)
 		call('ZREM', names, name)
-	else
-		wake(name, id)
 	end
 	changed(name)
 end

@@ -4,11 +4,11 @@ local session = ARGV[1]
 local inbox = call('HGET', S .. session, 'inbox')
 local fields = call('HGETALL', S .. session)
 call('DEL', S .. session)
-known[session] = 0
+alive[session], known[session] = false, 0
 for i = 1, #fields, 2 do
 	local id = string.match(fields[i], '^e:(.*)')
 	if id then remove(fields[i + 1], id) end
 end
 for i = 2, #ARGV do live(ARGV[i], nil, 0) end
-if inbox then tell(inbox, session, 'over') end
+if inbox then tell(inbox, session .. ' over') end
 return { 'ok' }
