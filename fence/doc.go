@@ -14,7 +14,7 @@
 // that database, and one in memory, [Memory], for what a process guards itself, and
 // for tests. Anything else that stores a number with what it keeps, and compares, can
 // be one. Where the resource is in the store of the locks, no register is needed: see
-// Guard of session/etcd and of session/zk.
+// Guard of session/etcd, session/zk, session/redis and session/postgres.
 //
 // # GUARANTEES
 //

@@ -23,8 +23,8 @@ permits given out, that they were served in order, that fencing tokens rose, and
 that the frozen leader's late write was refused.
 
 With --store it uses that store, under names that start with demo- and a random
-suffix; $` + storeVariable + ` is not looked at, so that it meets no production store by
-accident.
+suffix; without, $` + storeVariable + ` is not looked at, so that it meets no production store
+by accident. --ttl and --connect-timeout have no effect.
 
 Exit status: 0 if everything held, 1 if a guarantee was violated, 125 if the demo
 could not be played to its end, 128+n if signal n ended it.`,

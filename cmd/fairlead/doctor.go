@@ -41,8 +41,9 @@ took, and what was found. Below that it says what to do, where something is to b
 It connects to each host of the URL; asks the store for what matters to locks, such as
 its version, its clock, what it evicts, whether it has space left, what a failover may
 lose; and takes a lock of its own, ` + doctorPrefix + `RANDOM, sees it in the list, hands
-it from one to another, and releases it. Nothing is left behind, and nothing is changed,
-but that a session clears away what crashed ones have left: a schema that is missing in
+it from one to another, and releases it. No entry or lease is left behind (ZooKeeper
+removes the empty container a minute or so later), and nothing is changed, but that a
+session clears away what crashed ones have left: a schema that is missing in
 PostgreSQL is not made.
 
   ok       as it should be

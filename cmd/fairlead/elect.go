@@ -40,8 +40,8 @@ lock"; "fairlead leader" says who leads.
 With --http, other programs of the machine or pod may ask who leads, and CMD may be
 left out: fairlead then stands for election on their behalf until a signal ends it,
 with status 0.
-  /leader   JSON: name, value, identity, token, me, since; 404 when nobody leads.
-            me is true only while the own lease can be trusted
+  /leader   JSON: name, value, identity, token, me, since; 404 when nobody leads,
+            503 until that is known. me is true only while the own lease can be trusted
   /readyz   200 when the store answers that the lease is alive
   /healthz  200 while the lease can be trusted: 503 once it could not be renewed in
             time, until there is a new one
@@ -49,7 +49,10 @@ with status 0.
 There is no authentication: listen on 127.0.0.1, and in a pod, where the kubelet
 asks /healthz, on the pod's address.
 
-` + statusHelp + `.`,
+Exit status: that of CMD (128+n when signal n ended it), 126 or 127 when CMD cannot
+be run, 123 when somebody broke the wait with "fairlead release", 125 when fairlead
+itself failed, 128+n when signal n came while CMD did not run; without CMD, 0 when a
+signal ended it.`,
 		Example: `  fairlead elect billing/leader --value "$(hostname):8080" -- ./serve --port 8080
   fairlead elect billing/leader --http 127.0.0.1:4040   # beside a program that asks /leader`,
 		ValidArgsFunction: store.completeNames("election"),

@@ -60,6 +60,7 @@ it may still do; 125 when fairlead itself failed, also where there is no termina
 ask on and no --yes; 128+n when signal n came`,
 		Example: `  fairlead release billing/nightly --token 4711 --reason "hangs since 3 a.m."
   fairlead release billing/nightly --token 4711 --force --yes`,
+		ValidArgsFunction: store.completeNames(anyKind),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := r.parse(cmd, args); err != nil {
 				return err

@@ -43,7 +43,7 @@ A password given here shows in the process list: put the URL into
 $`+storeVariable+", or the password into a file named by ?password-file=")
 	f.given = flags.Lookup("store")
 	flags.DurationVar(&f.ttl, "ttl", 0, "how long the store waits for a process that it does not hear from\n"+
-		"before it ends its locks, permits and leaderships (default 15s)")
+		"before it ends its locks, permits and leaderships (default: ?ttl= of the URL, else 15s)")
 	flags.DurationVar(&f.connectTimeout, "connect-timeout", 5*time.Second, "how long to try to reach the store")
 }
 

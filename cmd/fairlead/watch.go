@@ -21,7 +21,7 @@ func newWatch(store *storeFlags) *cobra.Command {
 
   holds     has it from now on
   waits     has joined the queue
-  left      has left: it released it, gave up, or its lease ended
+  left      has left: it released it, gave up, its lease ended, or somebody broke it
   changed   has another value, or holds on as a reader
   limit     the semaphore has another limit
   free      nobody holds it or waits

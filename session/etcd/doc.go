@@ -38,7 +38,8 @@
 // the session lives, and its mod revision is the session's epoch. The second tells the
 // session that somebody breaks one of its entries; it watches what is below its key, and
 // removes a mark when that entry is gone. The third is written where a queue is long, and a
-// hint: see below. The rest are
+// hint: see below. One key hangs on no lease, PREFIX/.fairlead/v1/limit/NAME: the limit of a
+// semaphore that is in use, which the last permit to leave removes. The rest are
 // entries: f1 is the version of the layout, M a letter for the mode, K one for
 // the primitive, ID the claim's 32 hex digits, and INFO its note, time and trace
 // context. The order of a queue is that of create revisions; they are the

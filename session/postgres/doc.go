@@ -16,7 +16,7 @@
 // are
 //
 //	ttl            the TTL of the session's lease, as 15s; less than 2 s leaves no time to renew it
-//	namespace      the schema to use: a to z, 0 to 9 and _, at most 63; fairlead if not given
+//	namespace      the schema to use: a to z, 0 to 9 and _, at most 63, and neither a digit nor pg_ first; fairlead if not given
 //	migrate        auto (the default): make the schema, or update it, where that is allowed; or never
 //	poll           look that often, as 200ms, instead of being told; see below
 //	password-file  a file with the password, instead of the URL

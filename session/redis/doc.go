@@ -18,7 +18,7 @@
 // of a database. The parameters are
 //
 //	ttl            the TTL of the session, as 15s
-//	namespace      what all keys begin with, in braces; fairlead unless given
+//	namespace      what all keys begin with, in braces: 1 to 64 letters, digits and _ . : -; fairlead unless given
 //	wait           how many replicas have to acknowledge what must not be lost, 0 to 100; see below
 //	sentinel       the name of the primary that the hosts, as sentinels, watch
 //	sentinel-user, sentinel-password-file
