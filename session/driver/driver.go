@@ -232,8 +232,8 @@ type View struct {
 	Me Entry
 
 	// Ahead is who is ahead of Me, nearest last: all of them, except that an
-	// exclusive entry may see the nearest alone, or another until that leaves, but
-	// none only where there is none; and a shared one need not see those
+	// exclusive entry may see the nearest alone, or that and the first, or another
+	// until that leaves, but none only where there is none; and a shared one need not see those
 	// that were made as shared, nor who is ahead of one that was not and has no value.
 	// Of those ahead of a permit some may be hidden.
 	Ahead []Entry

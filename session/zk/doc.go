@@ -120,7 +120,8 @@
 //
 //   - TryLock and its like beside contenders of other libraries: ours see one another
 //     in one step, but of theirs we learn only from within the queue. So a call that
-//     fails may have been in their way for a moment.
+//     fails may have been in their way for a moment; and in that of ours, where others
+//     have joined five times between its look and its step.
 //   - The first view of a queue of permits is made of several reads. What it shows may be
 //     less than what was ahead at any one moment, and never more.
 //   - Where servers have different bounds for timeouts, who is cut off before it hears that

@@ -20,9 +20,10 @@ import (
 //	        changes, which is its token, how many there are in the queue, and
 //	        that somebody has joined
 //
-// With Admit, the last is guarded on the version at which Admit has seen the queue.
-// Others do not set the node, so what came of theirs meanwhile shows in the look:
-// then the entry is taken back, after a moment in the queue.
+// With Admit, the last is guarded on the version at which Admit has seen the queue; but where
+// others have joined meanwhile again and again, it is guarded no more. Those of other libraries
+// do not set the node. So who came meanwhile may show in the look alone: then the entry
+// is taken back, after a moment in the queue.
 func (l *lease) Join(ctx context.Context, c driver.Claim) (driver.View, error) {
 	op := "join queue " + quoted(c.Name)
 	name, err := nodeName(c)
@@ -91,9 +92,13 @@ func (l *lease) make(ctx context.Context, c driver.Claim, dir string, entry *zk.
 	return l.joins.do(ctx, c.Name, size, ops, wanted, alone)
 }
 
+// maxConflicts is how often a conditional Join finds that others have joined since it looked,
+// before it joins whoever is there. Then settleIn decides, and so does Resolve.
+const maxConflicts = 5
+
 // makeAlone is make in a transaction of the entry's own.
 func (l *lease) makeAlone(ctx context.Context, c driver.Claim, dir string, entry *zk.CreateRequest, wanted func() error) ([]zk.MultiResponse, error) {
-	for {
+	for conflicts := 0; ; {
 		epoch := l.epoch.Load()
 		if err := wanted(); err != nil {
 			return nil, err
@@ -108,6 +113,9 @@ func (l *lease) makeAlone(ctx context.Context, c driver.Claim, dir string, entry
 				return nil, err
 			}
 		}
+		if conflicts >= maxConflicts {
+			set.Version = -1
+		}
 		done, failed, err := l.c.multi(ctx, &zk.CheckVersionRequest{Path: l.s.sessionPath(l.id), Version: epoch}, entry, set)
 		switch {
 		case err == nil:
@@ -119,7 +127,8 @@ func (l *lease) makeAlone(ctx context.Context, c driver.Claim, dir string, entry
 		case failed == 1 && errors.Is(err, zk.ErrNoNode):
 			err = l.s.makeDirs(ctx, l.c, dir)
 		case failed == 2 && (errors.Is(err, zk.ErrBadVersion) || errors.Is(err, zk.ErrNoNode)):
-			err = nil // somebody has joined, or the node was made anew: Admit has to look again
+			conflicts++ // somebody has joined, or the node was made anew: Admit has to look again
+			err = nil
 		default:
 			err = mayBeTooLarge(err, len(entry.Data))
 		}
@@ -156,7 +165,7 @@ func (l *lease) admit(ctx context.Context, c driver.Claim, dir string, wanted fu
 		if err != nil {
 			return 0, err
 		}
-		q, err := l.s.readQueue(ctx, l.c, c.Name, 0)
+		q, err := l.visible(ctx, c)
 		if err != nil {
 			return 0, err
 		}
@@ -180,6 +189,54 @@ func (l *lease) admit(ctx context.Context, c driver.Claim, dir string, wanted fu
 		}
 		return n.stat.Version, nil
 	}
+}
+
+// visible returns what the view of a claim has to show of its queue: all to a permit, with the
+// limit. For who is ahead of a shared one see nearest; an exclusive one sees the first as
+// well, which has its turn, and is who holds.
+func (l *lease) visible(ctx context.Context, c driver.Claim) (driver.Queue, error) {
+	if c.Mode == driver.Permit || c.Limit > 0 {
+		return l.s.readQueue(ctx, l.c, c.Name, 0)
+	}
+	q := driver.Queue{Name: c.Name}
+	ps, err := l.places(ctx, c.Name)
+	if err == nil {
+		q.Entries, err = l.nearest(ctx, driver.Entry{Name: c.Name, Mode: c.Mode}, ps, false)
+	}
+	if err == nil && c.Mode == driver.Exclusive {
+		q.Entries, err = l.withFirst(ctx, q.Entries, ps)
+	}
+	return q, err
+}
+
+// places lists a queue, in its order.
+func (l *lease) places(ctx context.Context, name string) ([]place, error) {
+	list, err := l.c.children(ctx, l.s.queueDir(name))
+	if errors.Is(err, zk.ErrNoNode) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return l.s.ordered(ctx, l.c, name, list.names)
+}
+
+// withFirst adds the first entry of the places to the one that is nearest, if any is.
+func (l *lease) withFirst(ctx context.Context, nearest []driver.Entry, ps []place) ([]driver.Entry, error) {
+	for _, p := range ps {
+		if len(nearest) == 0 || p.name == path.Base(nearest[0].Key) {
+			break
+		}
+		e, err := l.s.entry(ctx, l.c, nearest[0].Name, p)
+		switch {
+		case errors.Is(err, driver.ErrEntryGone):
+			continue
+		case err == nil && e.Token < nearest[0].Token:
+			nearest = []driver.Entry{e, nearest[0]}
+		}
+		return nearest, err // where the nearest has left, the first may be who is behind it
+	}
+	return nearest, nil
 }
 
 // limitIs returns an error if the queue of a permit has another limit, or none.
@@ -216,6 +273,12 @@ func (l *lease) settleIn(ctx context.Context, c driver.Claim, me driver.Entry, a
 	}
 	if err == nil {
 		err = limitIs(c, v.Ahead, v.Limit)
+	}
+	if err == nil && c.Admit != nil && c.Mode == driver.Exclusive && len(v.Ahead) > 0 {
+		var ps []place
+		if ps, err = l.places(ctx, c.Name); err == nil {
+			v.Ahead, err = l.withFirst(ctx, v.Ahead, ps)
+		}
 	}
 	if err == nil && c.Admit != nil && !c.Admit(v) {
 		err = &driver.Refused{Ahead: v.Ahead}
