@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"sync"
@@ -16,7 +17,7 @@ import (
 type sighting struct{ n, version, limit int64 }
 
 var (
-	unseen  = sighting{n: -1}            // whatever the queue is
+	unseen  = sighting{n: -1}            // whatever the queue is; its limit is looked at all the same
 	nothing = sighting{}                 // no entries
 	unknown = sighting{n: math.MaxInt64} // no queue is so: show it
 )
@@ -32,8 +33,14 @@ func sightingOf(rows []row) sighting {
 	return s
 }
 
+// maxConflicts is how often a conditional Join finds another queue than the one that it has seen
+// before it joins whatever the queue is. The first time is as usual as not: the queue was
+// believed to be empty.
+const maxConflicts = 5
+
 // Join implements driver.Lease. It is one request, which also registers an exclusive
-// entry with the one ahead of it, so that the Wait that follows needs none.
+// entry with the one ahead of it, so that the Wait that follows needs none. With Admit there are
+// some more where the queue changes all the time, and then judge decides.
 func (l *lease) Join(ctx context.Context, c driver.Claim) (driver.View, error) {
 	sp := l.take(c.Name, c.ID)
 	v, err := l.join(ctx, c, sp)
@@ -56,6 +63,7 @@ func (l *lease) join(ctx context.Context, c driver.Claim, sp *spot) (driver.View
 		}
 	}
 	what := []any{l.id, c.Name, c.ID, c.Kind, string(c.Mode), []byte(c.Value), encodeInfo(c.Info), c.Limit}
+	conflicts := 0
 	for reaped := false; ; {
 		args := append(what[:len(what):len(what)], seen.n, seen.version, seen.limit, l.s.crowds.has(c.Name))
 		var rows []row
@@ -73,9 +81,14 @@ func (l *lease) join(ctx context.Context, c driver.Claim, sp *spot) (driver.View
 		case rows[0].what == "appended" && rows[len(rows)-1].what != "flushed":
 			return driver.View{}, errUndone
 		case rows[0].what == "appended":
-			return l.joined(ctx, sp, me, rows[:len(rows)-1])
+			rows = rows[:len(rows)-1]
+			fallthrough
 		case rows[0].what == "joined":
-			return l.joined(ctx, sp, me, rows)
+			v, err := l.joined(ctx, sp, me, rows)
+			if err == nil && seen == unseen {
+				err = l.judge(ctx, c, v)
+			}
+			return v, err
 		case rows[0].what == "lease":
 			return driver.View{}, driver.ErrLeaseGone
 		case rows[0].what == "settled":
@@ -95,7 +108,23 @@ func (l *lease) join(ctx context.Context, c driver.Claim, sp *spot) (driver.View
 			return driver.View{}, &driver.Refused{Ahead: ahead}
 		}
 		seen = sightingOf(rows)
+		if conflicts++; conflicts >= maxConflicts {
+			seen = unseen
+		}
 	}
+}
+
+// judge decides over an entry that may have been made whatever the queue was, by its view. One
+// that is refused leaves; the error is a refusal when it is known to have left. Who joins
+// meanwhile waits for that, and a Try is refused for it.
+func (l *lease) judge(ctx context.Context, c driver.Claim, v driver.View) error {
+	if c.Admit == nil || c.Admit(v) {
+		return nil
+	}
+	if err := l.Leave(ctx, v.Me); err != nil {
+		return err // it may still be there
+	}
+	return &driver.Refused{Ahead: v.Ahead}
 }
 
 // joining is the request that a Join is. With soon, its last argument, the entry is visible
@@ -167,7 +196,9 @@ func (l *lease) joined(ctx context.Context, sp *spot, me driver.Entry, rows []ro
 }
 
 // Resolve implements driver.Lease. Under the lock that a Join takes as well, it finds
-// the entry or notes that the claim must not be made any more.
+// the entry or notes that the claim must not be made any more. The Join may not have come to
+// judge the entry. One that was admitted is admitted again, as those ahead can but leave, unless
+// the limit has become smaller: then it leaves, and the session asks anew.
 func (l *lease) Resolve(ctx context.Context, c driver.Claim) (driver.View, error) {
 	op := "resolve the claim on " + quoted(c.Name)
 	l.take(c.Name, c.ID) // the session has not given it up
@@ -179,6 +210,12 @@ func (l *lease) Resolve(ctx context.Context, c driver.Claim) (driver.View, error
 		return driver.View{}, l.s.failed(ctx, op, err)
 	}
 	v, err := l.view(c.Name, c.ID, rows)
+	if err == nil {
+		err = l.judge(ctx, c, v)
+	}
+	if errors.Is(err, driver.ErrRefused) {
+		err = fmt.Errorf("the entry was taken back: %w", driver.ErrEntryGone)
+	}
 	return v, l.s.failed(ctx, op, err)
 }
 
