@@ -9,8 +9,13 @@ import (
 	"github.com/fairlead-go/fairlead/session/driver"
 )
 
+// maxConflicts is how often a conditional Join finds that the queue has changed before it joins
+// whatever has. The first time is as usual as not: the queue was believed to be empty.
+const maxConflicts = 5
+
 // Join implements driver.Lease. It is one script; with Admit it is asked on the
-// assumption that nobody is in the queue, and again if somebody is.
+// assumption that nobody is in the queue, and again if somebody is. Where the queue changes all
+// the time, it is asked without one in the end, and then judge decides.
 func (l *lease) Join(ctx context.Context, c driver.Claim) (driver.View, error) {
 	op := "join queue " + quoted(c.Name)
 	if err := driver.CheckName(c.Name); err != nil {
@@ -31,7 +36,7 @@ func (l *lease) Join(ctx context.Context, c driver.Claim) (driver.View, error) {
 			return driver.View{}, l.refused(c, err)
 		}
 	}
-	for {
+	for conflicts := 0; ; {
 		renewed := l.s.inbox.next()
 		r, err := l.s.runSafely(ctx, joinScript, l.joinArgs(c, seen)...)
 		if err != nil {
@@ -45,6 +50,9 @@ func (l *lease) Join(ctx context.Context, c driver.Claim) (driver.View, error) {
 				w.told(v.Ahead[0], renewed)
 				l.give(c.ID, w)
 			}
+			if err == nil && seen.loose {
+				err = l.judge(ctx, c, v)
+			}
 			return v, err
 		case "limit", "seen":
 			q, err := l.s.decodeQueue(op, c.Name, reply{"ok", r.rest})
@@ -57,6 +65,8 @@ func (l *lease) Join(ctx context.Context, c driver.Claim) (driver.View, error) {
 			if err != nil {
 				return driver.View{}, l.refused(c, err)
 			}
+			conflicts++
+			seen.loose = conflicts >= maxConflicts
 		case "epoch": // for which its sender is known to wait still, unlike one that arrives late
 			if len(r.rest) != 1 {
 				return driver.View{}, unexpected(op, r)
@@ -73,6 +83,7 @@ func (l *lease) Join(ctx context.Context, c driver.Claim) (driver.View, error) {
 type assumption struct {
 	newest  uint64 // version of an entry
 	version string // of the limit
+	loose   bool   // neither is guarded on, but that the limit is the claim's
 }
 
 // admit asks the claim whether it wants to be in such a queue.
@@ -93,6 +104,19 @@ func (l *lease) admit(c driver.Claim, me driver.Entry, limit driver.Limit, entri
 	return seen, nil
 }
 
+// judge decides over an entry that may have been made whatever was in the queue, by its view. One
+// that is refused leaves; the error is a refusal when it is known to have left. Who joins
+// meanwhile waits for that, and a Try is refused for it.
+func (l *lease) judge(ctx context.Context, c driver.Claim, v driver.View) error {
+	if c.Admit == nil || c.Admit(v) {
+		return nil
+	}
+	if err := l.Leave(ctx, v.Me); err != nil {
+		return err // it may still be there
+	}
+	return &driver.Refused{Ahead: v.Ahead}
+}
+
 // refused forgets a claim that was not made, and never will be.
 func (l *lease) refused(c driver.Claim, err error) error {
 	if _, limit := errors.AsType[*driver.LimitError](err); limit || errors.Is(err, driver.ErrRefused) {
@@ -103,7 +127,7 @@ func (l *lease) refused(c driver.Claim, err error) error {
 
 func (l *lease) joinArgs(c driver.Claim, seen assumption) []string {
 	newest := ""
-	if c.Admit != nil {
+	if c.Admit != nil && !seen.loose {
 		newest = fmt.Sprint(seen.newest)
 	}
 	return []string{
@@ -136,6 +160,10 @@ func (l *lease) joined(op string, c driver.Claim, me driver.Entry, r reply) (dri
 // Resolve implements driver.Lease. A claim that is not found is marked, so that a Join
 // that is still in flight is refused. So it is when the marks have been cleared since, as it
 // tells the epoch in which it was sent, which has ended then.
+//
+// The Join may not have come to judge an entry that is found. One that was admitted is admitted
+// again, as those ahead can but leave, unless the limit has become smaller or somebody has changed
+// what admitted it: then it leaves, and the session asks anew.
 func (l *lease) Resolve(ctx context.Context, c driver.Claim) (driver.View, error) {
 	op := "resolve the claim on " + quoted(c.Name)
 	r, err := l.s.runSafely(ctx, resolveScript, l.id, c.Name, c.ID, "0")
@@ -145,7 +173,14 @@ func (l *lease) Resolve(ctx context.Context, c driver.Claim) (driver.View, error
 	switch r.status {
 	case "ok":
 		l.claim(c.Name, c.ID)
-		return l.s.decodeView(c.Name, r.rest)
+		v, err := l.s.decodeView(c.Name, r.rest)
+		if err == nil {
+			err = l.judge(ctx, c, v)
+		}
+		if errors.Is(err, driver.ErrRefused) {
+			err = fmt.Errorf("%s: the entry was taken back: %w", op, driver.ErrEntryGone)
+		}
+		return v, err
 	case "gone":
 		l.drop(c.ID)
 	}
