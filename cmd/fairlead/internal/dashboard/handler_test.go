@@ -406,6 +406,35 @@ func TestHostileNamesAreTextEverywhere(t *testing.T) {
 	}
 }
 
+// Kinds and modes come from the store as well.
+func TestHostileKindsAndModesAreTextEverywhere(t *testing.T) {
+	s := newSite(t, Options{AllowRelease: true})
+	const evil = "x\r\n\revent: rows\rdata: <script>\u202e"
+	g, err := watch.Turn(t.Context(), s.s, watch.Claim{Name: "a", Kind: evil, Mode: evil}, watch.Exclusive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/", pageOf("a"), "/release?name=a&token=" + fmt.Sprint(g.Token())} {
+		body := hidden.ReplaceAllString(s.shows(path, `x\r\n\revent: rows`), "")
+		for _, bad := range []string{"<script>", "\u202e", "\r"} {
+			if strings.Contains(body, bad) {
+				t.Errorf("%s has %q:\n%s", path, bad, body)
+			}
+		}
+	}
+}
+
+// A line ends with CR, LF or both, says the specification of server-sent events.
+func TestNoLineOfAnEventIsAFieldOfItsOwn(t *testing.T) {
+	w := httptest.NewRecorder()
+	if err := (&stream{w: w}).send("part", "a\r\revent: b\r\ndata: c\n\nd"); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := w.Body.String(), "event: part\ndata: a\ndata: \ndata: event: b\ndata: data: c\ndata: \ndata: d\n\n"; got != want {
+		t.Errorf("sent was %q, want %q", got, want)
+	}
+}
+
 // events reads a stream until an event of that name contains the text.
 func (s *site) events(path string) (next func(event, text string)) {
 	s.t.Helper()

@@ -297,4 +297,4 @@ func latency(d time.Duration) string {
 }
 
 // kindOf names a kind for people.
-func kindOf(kind string) string { return cmp.Or(kind, "other library") }
+func kindOf(kind string) string { return cmp.Or(view.Escape(kind), "other library") }

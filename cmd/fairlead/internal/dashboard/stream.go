@@ -24,12 +24,15 @@ type stream struct {
 	sent map[string]string // the parts as they were sent last
 }
 
+// lineEnds makes of all ends of a line that browsers know the one that Go knows.
+var lineEnds = strings.NewReplacer("\r\n", "\n", "\r", "\n")
+
 // send writes an event. The deadline ends streams whose reader has stopped reading.
 func (s *stream) send(event, data string) error {
 	var b strings.Builder
 	b.WriteString("event: " + event + "\n")
-	for line := range strings.Lines(data) {
-		b.WriteString("data: " + strings.TrimRight(line, "\r\n") + "\n")
+	for line := range strings.Lines(lineEnds.Replace(data)) {
+		b.WriteString("data: " + strings.TrimSuffix(line, "\n") + "\n")
 	}
 	b.WriteString("\n")
 	_, err := s.w.Write([]byte(b.String()))
