@@ -173,14 +173,16 @@ func (u *uiCommand) run(ctx context.Context, s *session.Session, address *net.TC
 	defer work.Wait()
 	defer cancel()
 	work.Go(func() { board.Run(ctx) })
-	ended := context.AfterFunc(ctx, func() {
+	// Serve returns when this begins. The answers that are under way need the session, which
+	// is closed when run returns.
+	work.Go(func() {
+		<-ctx.Done()
 		limited, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
 		defer cancel()
 		if server.Shutdown(limited) != nil {
 			_ = server.Close()
 		}
 	})
-	defer ended()
 	return u.serve(server, listener, out)
 }
 

@@ -38,6 +38,9 @@ type site struct {
 	server *httptest.Server
 	client *http.Client
 	log    *logged
+
+	handler  *Handler
+	onlooker *session.Session // the dashboard's
 }
 
 // logged is what was logged.
@@ -99,7 +102,7 @@ func newSiteOf(t *testing.T, prefix string, opts Options) *site {
 	})
 	client := server.Client()
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &site{t, holder, server, client, log}
+	return &site{t, holder, server, client, log, h, onlooker}
 }
 
 // ask sends a request, which edit may change, and returns the answer and its body.
@@ -343,6 +346,41 @@ func TestReleaseTakesAFormOfThisSiteAndTheTypedName(t *testing.T) {
 	}
 	if other.Context().Err() != nil {
 		t.Error("another name was released")
+	}
+}
+
+// Who asked may still be answered when the dashboard ends, and must not be told that nothing was done.
+func TestReleaseCutShortIsNotSaidToHaveFailed(t *testing.T) {
+	for what, end := range map[string]func(s *site, cancel func()){
+		"the request is cancelled": func(_ *site, cancel func()) { cancel() },
+		"the session is closed":    func(s *site, _ func()) { _ = s.onlooker.Close(context.Background()) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			s := newSite(t, Options{AllowRelease: true})
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			stop := make(chan struct{})
+			held := make(chan *session.Grant, 1)
+			var work sync.WaitGroup
+			work.Go(func() {
+				_ = mutex.New(s.s, "a").Do(t.Context(), func(holding context.Context) error {
+					g, _ := session.GrantFrom(holding)
+					held <- g
+					<-holding.Done() // it has been told
+					end(s, cancel)
+					<-stop // and does not let go
+					return nil
+				})
+			})
+			defer work.Wait()
+			defer close(stop)
+			g := <-held
+			r := httptest.NewRequestWithContext(ctx, "POST", "/release", nil)
+			status, answer := s.handler.breakIt(r, releaseBody{Name: "a"}, g.Token())
+			if status != http.StatusServiceUnavailable || answer.title != "Not yet released" {
+				t.Errorf("%d %s: %s", status, answer.title, answer.text)
+			}
+		})
 	}
 }
 

@@ -123,6 +123,9 @@ func (h *Handler) breakIt(r *http.Request, body releaseBody, token uint64) (int,
 		return http.StatusGatewayTimeout, outcome{"Not yet released", fmt.Sprintf(
 			"The owner of token %d was asked to let go, or the store did not answer; after %v it is still there. It may yet let go. "+
 				"If it is dead, its lease runs out.", token, releaseTimeout)}
+	case errors.Is(err, context.Canceled), errors.Is(err, session.ErrClosed):
+		return http.StatusServiceUnavailable, outcome{"Not yet released", fmt.Sprintf(
+			"The dashboard was ended meanwhile. The owner of token %d may have been asked to let go, and may yet do so.", token)}
 	}
 	return http.StatusBadGateway, outcome{"It could not be released", err.Error()}
 }
