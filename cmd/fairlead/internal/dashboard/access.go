@@ -119,6 +119,11 @@ func (a *access) guarded(next http.Handler) http.Handler {
 	cross := http.NewCrossOriginProtection()
 	next = cross.Handler(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// Also of those who may not pass: before the answer the server reads what is left.
+		// A timeout of the server's would end the streams.
+		if r.ContentLength != 0 {
+			short(w, r)
+		}
 		h := w.Header()
 		h.Set("Content-Security-Policy", policy)
 		h.Set("X-Content-Type-Options", "nosniff")

@@ -261,7 +261,6 @@ func (h *Handler) loginForm(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *Handler) login(w http.ResponseWriter, r *http.Request) {
-	short(w, r)
 	next := r.PostFormValue("next")
 	if !h.access.proves(r.PostFormValue("token")) {
 		h.opts.Logger.Warn("somebody tried to log in with a wrong token", "from", r.RemoteAddr)

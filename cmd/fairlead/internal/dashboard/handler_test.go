@@ -249,6 +249,41 @@ func TestOtherHostsNamesAreRefused(t *testing.T) {
 	}
 }
 
+// A timed answer has a deadline for what is read.
+type timed struct {
+	*httptest.ResponseRecorder
+	deadline time.Time
+}
+
+func (w *timed) SetReadDeadline(at time.Time) error {
+	w.deadline = at
+	return nil
+}
+
+// Before it answers, the server reads a body that no handler wants, be the visitor let in or not.
+func TestBodyHasToComeInTime(t *testing.T) {
+	s := newSite(t, Options{Token: []byte(secret), AllowRelease: true})
+	for _, c := range []struct{ method, path, host string }{
+		{"POST", "/", "127.0.0.1"}, {"POST", "/", "evil.example"}, {"POST", "/release", "127.0.0.1"}, {"POST", "/login", "127.0.0.1"},
+		{"PUT", "/nowhere", "127.0.0.1"}, {"GET", "/", "127.0.0.1"}, {"HEAD", "/static/dashboard.js", "127.0.0.1"},
+	} {
+		for what, body := range map[string]io.Reader{"a length": strings.NewReader("token=x"), "chunks": io.NopCloser(strings.NewReader("token=x"))} {
+			r := httptest.NewRequest(c.method, c.path, body)
+			r.Host = c.host
+			w := &timed{ResponseRecorder: httptest.NewRecorder()}
+			s.handler.ServeHTTP(w, r)
+			if left := time.Until(w.deadline); left <= 0 || left > formTimeout {
+				t.Errorf("%s %s of %s with %s: the body may take until %v", c.method, c.path, c.host, what, w.deadline)
+			}
+		}
+	}
+	w := &timed{ResponseRecorder: httptest.NewRecorder()}
+	s.handler.ServeHTTP(w, httptest.NewRequest("GET", "http://127.0.0.1/login", nil))
+	if !w.deadline.IsZero() {
+		t.Error("what has no body has a deadline, which a stream would not outlive")
+	}
+}
+
 // Every answer, also of an error, says what a page may load: nothing that is not served here.
 func TestEveryAnswerHasThePolicy(t *testing.T) {
 	s := newSite(t, Options{Token: []byte(secret), AllowRelease: true})

@@ -75,7 +75,7 @@ func (h *Handler) ask(w http.ResponseWriter, r *http.Request, body releaseBody, 
 	h.serve(w, status, "release", page{Title: "Release " + body.Name, Body: body})
 }
 
-// short bounds the form that a request has, and how long it may take to come.
+// short bounds the body that a request has, and how long it may take to come.
 func short(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(formTimeout)) // fails where there is no connection
@@ -83,7 +83,6 @@ func short(w http.ResponseWriter, r *http.Request) {
 
 // release breaks what has that token under that name, and nothing else.
 func (h *Handler) release(w http.ResponseWriter, r *http.Request) {
-	short(w, r)
 	if err := r.ParseForm(); err != nil {
 		h.refuse(w, http.StatusBadRequest, "Nothing was released", err)
 		return
