@@ -75,7 +75,8 @@ func (b *Board) end() {
 	b.work.Wait()
 }
 
-// list reads all names once, and returns how long that took.
+// list reads all names once, and returns how long that took. Where it failed that is 0: the
+// time without an answer does not tell how long one takes.
 func (b *Board) list(ctx context.Context) time.Duration {
 	limited, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
@@ -86,16 +87,17 @@ func (b *Board) list(ctx context.Context) time.Duration {
 		return 0
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		err = fmt.Errorf("the store has not answered within %v", listTimeout)
+		err = fmt.Errorf("the store has not answered within %v: %w", listTimeout, err)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.answers = append(b.answers, answer{now, now.Sub(began), err})
 	b.answers = b.answers[max(0, len(b.answers)-maxAnswers):]
-	if err == nil {
-		b.take(queues, began, now)
-	}
 	b.announce()
+	if err != nil {
+		return 0
+	}
+	b.take(queues, began, now)
 	return now.Sub(began)
 }
 
