@@ -17,9 +17,9 @@ import (
 
 const (
 	// The prefix makes browsers insist on Secure and on this very host. Chromium and Firefox take
-	// such a cookie from the loopback interface without TLS as well.
-	cookieName = "__Host-fairlead"
-	loginLasts = 12 * time.Hour
+	// such a cookie from the loopback interface without TLS as well. See cookieName.
+	cookiePrefix = "__Host-fairlead"
+	loginLasts   = 12 * time.Hour
 )
 
 // policy lets a page load what is embedded here, and nothing else.
@@ -59,12 +59,22 @@ func (a *access) proves(token string) bool {
 	return hmac.Equal(want[:], got[:])
 }
 
+// cookieName has the port by which the host was called: cookies are those of a host, and each
+// of its dashboards needs one of its own.
+func cookieName(r *http.Request) string {
+	u := url.URL{Host: r.Host}
+	if port := u.Port(); port != "" {
+		return cookiePrefix + "-" + port
+	}
+	return cookiePrefix
+}
+
 // login returns the cookie of one who has shown the token.
-func (a *access) login() *http.Cookie {
+func (a *access) login(r *http.Request) *http.Cookie {
 	until := time.Now().Add(loginLasts)
 	id := rand.Text() + "." + until.UTC().Format("20060102T150405Z")
 	return &http.Cookie{
-		Name: cookieName, Value: id + "." + a.sign("login", id), Path: "/", Expires: until,
+		Name: cookieName(r), Value: id + "." + a.sign("login", id), Path: "/", Expires: until,
 		Secure: true, HttpOnly: true, SameSite: http.SameSiteStrictMode,
 	}
 }
@@ -78,7 +88,7 @@ func (a *access) visitor(r *http.Request) (id string, ok bool) {
 	if scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " "); strings.EqualFold(scheme, "Bearer") {
 		return "", a.proves(token)
 	}
-	c, err := r.Cookie(cookieName)
+	c, err := r.Cookie(cookieName(r))
 	if err != nil {
 		return "", false
 	}

@@ -267,12 +267,12 @@ func (h *Handler) login(w http.ResponseWriter, r *http.Request) {
 		h.serve(w, http.StatusUnauthorized, "login", page{Title: "Log in", Body: loginBody{next, true}})
 		return
 	}
-	http.SetCookie(w, h.access.login())
+	http.SetCookie(w, h.access.login(r))
 	http.Redirect(w, r, local(next), http.StatusSeeOther)
 }
 
 func (h *Handler) logout(w http.ResponseWriter, r *http.Request) {
-	c := h.access.login()
+	c := h.access.login(r)
 	c.Value, c.MaxAge = "", -1
 	http.SetCookie(w, c)
 	http.Redirect(w, r, "/login", http.StatusSeeOther)

@@ -169,7 +169,7 @@ func TestWithoutTheTokenNothingIsShown(t *testing.T) {
 		for what, edit := range map[string]func(*http.Request){
 			"nothing": nil, "another token": bearer(secret + "x"), "an empty one": bearer(""),
 			"a made-up cookie": func(r *http.Request) {
-				r.AddCookie(&http.Cookie{Name: cookieName, Value: "x.29991231T000000Z.AAAA"})
+				r.AddCookie(&http.Cookie{Name: cookieName(r), Value: "x.29991231T000000Z.AAAA"})
 			},
 			"a browser": func(r *http.Request) { r.Header.Set("Accept", "text/html") },
 		} {
@@ -208,7 +208,7 @@ func TestLoginGivesACookieThatOpensThePages(t *testing.T) {
 		t.Errorf("the cookie is %v", c)
 	}
 	with := func(value string) func(*http.Request) {
-		return func(r *http.Request) { r.AddCookie(&http.Cookie{Name: cookieName, Value: value}) }
+		return func(r *http.Request) { r.AddCookie(&http.Cookie{Name: cookieName(r), Value: value}) }
 	}
 	if resp, _ := s.ask("GET", "/store", nil, with(c.Value)); resp.StatusCode != http.StatusOK {
 		t.Errorf("with the cookie: %s", resp.Status)
@@ -221,6 +221,31 @@ func TestLoginGivesACookieThatOpensThePages(t *testing.T) {
 	}
 	if strings.Contains(s.log.String(), secret) {
 		t.Errorf("the log has the token:\n%s", s.log)
+	}
+}
+
+// Browsers send the cookies of a host to all of its ports.
+func TestDashboardsOfOneHostKeepTheirLogins(t *testing.T) {
+	sites := []*site{newSite(t, Options{Token: []byte(secret)}), newSite(t, Options{Token: []byte(secret)})}
+	jar := map[string]string{} // by name, of 127.0.0.1
+	browse := func(r *http.Request) {
+		for name, value := range jar {
+			r.AddCookie(&http.Cookie{Name: name, Value: value})
+		}
+	}
+	for _, s := range sites {
+		resp, _ := s.ask("POST", "/login", url.Values{"token": {secret}}, browse)
+		for _, c := range resp.Cookies() {
+			jar[c.Name] = c.Value
+		}
+	}
+	for i, s := range sites {
+		if resp, _ := s.ask("GET", "/store", nil, browse); resp.StatusCode != http.StatusOK {
+			t.Errorf("dashboard %d, after a login to each: %s", i, resp.Status)
+		}
+	}
+	if resp, _ := sites[0].ask("POST", "/logout", url.Values{}, browse); len(resp.Cookies()) != 1 || jar[resp.Cookies()[0].Name] == "" || resp.Cookies()[0].MaxAge >= 0 {
+		t.Errorf("a logout sets %v", resp.Cookies())
 	}
 }
 
