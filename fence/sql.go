@@ -55,7 +55,7 @@ type Row interface {
 // # Why it holds
 //
 // Admit is one UPSERT. It locks the resource's row of the register until the
-// transaction ends, also where it refuses. So of two transactions that admit to one
+// transaction ends, or is rolled back to a savepoint from before, also where it refuses. So of two transactions that admit to one
 // resource the second waits for the first to end. If that is the older one, its write is
 // committed by then, or never will be, and the newer one writes after it. If it is the
 // newer one, the older is refused; or is admitted, where the newer was rolled back, and
@@ -69,6 +69,11 @@ type Row interface {
 // it is so, too, but where another transaction has committed an admission since one's own
 // began, Admit fails with a serialization failure (SQLSTATE 40001), be the token newer or
 // older. As always there, the transaction is to be run anew, and then gets its answer.
+//
+// Admit belongs in the outermost transaction. What rolls back to a savepoint from before
+// it, as the Rollback of a nested pgx.Tx does, takes the admission back, and unlocks the
+// row: whatever the outer transaction writes after that is not guarded, unless it admits
+// anew.
 //
 // # What it costs
 //

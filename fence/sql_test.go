@@ -302,6 +302,43 @@ func TestAdmissionApartFromTheWriteIsNoFence(t *testing.T) {
 	}
 }
 
+// This is, too: a rollback to a savepoint takes the admission back.
+func TestAdmissionThatIsRolledBackIsNoFence(t *testing.T) {
+	l := newLedger(t)
+	conn, err := pgx.Connect(bounded(t), address(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	outer, err := conn.Begin(bounded(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	nested, err := outer.Begin(bounded(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := fence.NewPGX(nested, l.fence).Admit(bounded(t), "ledger", 7); err != nil {
+		t.Fatal(err)
+	}
+	if err := nested.Rollback(bounded(t)); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.attempt(sql.LevelDefault, 9); err != nil { // which does not wait
+		t.Fatal(err)
+	}
+	if _, err := outer.Exec(bounded(t), "INSERT INTO "+l.name+" (token) VALUES (7)"); err != nil {
+		t.Fatal(err)
+	}
+	if err := fence.NewPGX(outer, l.fence).Admit(bounded(t), "ledger", 7); !errors.Is(err, fence.ErrStale) {
+		t.Errorf("admitted anew: %v", err)
+	}
+	if err := outer.Commit(bounded(t)); err != nil {
+		t.Fatal(err)
+	}
+	l.wants(9, 7)
+}
+
 // Who is paused after its admission holds up the next, until the server has enough of
 // it: then its write is lost with its connection.
 func TestHolderPausedInItsTransactionIsEndedByTheServer(t *testing.T) {
