@@ -16,6 +16,10 @@ type Options struct {
 	// Table is the register's table: lower-case letters, digits and underscores,
 	// and before that, if need be, a schema of the same form and a dot. Empty means
 	// DefaultTable.
+	//
+	// Without a schema, PostgreSQL looks for the table along the search_path, which
+	// may differ between roles, databases and connections. Whoever admits in another
+	// table is not fenced off: name the schema where there are several.
 	Table string
 }
 
@@ -44,7 +48,8 @@ type Row interface {
 //		return err
 //	}
 //	defer tx.Rollback()
-//	if err := fence.NewSQL(tx, nil).Admit(ctx, "ledger", grant.Token()); err != nil {
+//	register := fence.NewSQL(tx, &fence.Options{Table: "billing.fence"})
+//	if err := register.Admit(ctx, "ledger", grant.Token()); err != nil {
 //		return err
 //	}
 //	if _, err := tx.ExecContext(ctx, "UPDATE ledger SET …"); err != nil {
