@@ -167,8 +167,8 @@ type Execer interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }
 
-// CreateTable makes the register's table, unless it is there. Several may call it at a
-// time, outside transactions.
+// CreateTable makes the register's table, unless it is there: then the rights that
+// Schema names are enough. Several may call it at a time, outside transactions.
 func CreateTable(ctx context.Context, db Execer, opts *Options) error {
 	schema, err := Schema(opts)
 	if err != nil {
@@ -179,10 +179,15 @@ func CreateTable(ctx context.Context, db Execer, opts *Options) error {
 		// and the others fail: for them it is there now.
 		_, err = db.ExecContext(ctx, schema)
 	}
-	if err != nil {
-		return fmt.Errorf("fence: create the table %s: %w", opts.table(), err)
+	if err == nil {
+		return nil
 	}
-	return nil
+	// It asks for the right to create before it looks.
+	table, _ := quote(opts.table()) // Schema has found nothing wrong with it
+	if _, missing := db.ExecContext(ctx, "SELECT resource, token FROM "+table+" WHERE false"); missing == nil {
+		return nil
+	}
+	return fmt.Errorf("fence: create the table %s: %w", opts.table(), err)
 }
 
 func (o *Options) table() string {

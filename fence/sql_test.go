@@ -472,6 +472,36 @@ func TestNameOfNoTableIsRefused(t *testing.T) {
 	}
 }
 
+// The table is made by whoever migrates. A program that only admits finds it there.
+func TestTableThatIsThereNeedsNoRightToCreate(t *testing.T) {
+	db := connect(t)
+	exec(t, db, "CREATE SCHEMA guarded")
+	opts := &fence.Options{Table: "guarded.fence"}
+	if err := fence.CreateTable(bounded(t), db, opts); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, db, "CREATE ROLE admits")
+	exec(t, db, "GRANT USAGE ON SCHEMA guarded TO admits")
+	exec(t, db, "GRANT SELECT, INSERT, UPDATE ON guarded.fence TO admits")
+	conn, err := db.Conn(bounded(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	exec(t, conn, "SET ROLE admits")
+	defer exec(t, conn, "RESET ROLE")
+	if err := fence.CreateTable(bounded(t), conn, opts); err != nil {
+		t.Errorf("a table that is there: %v", err)
+	}
+	if err := fence.NewSQL(conn, opts).Admit(bounded(t), "ledger", 1); err != nil {
+		t.Errorf("with the rights that Schema names: %v", err)
+	}
+	err = fence.CreateTable(bounded(t), conn, &fence.Options{Table: "guarded.other"})
+	if e, ok := errors.AsType[*pgconn.PgError](err); !ok || e.Code != "42501" {
+		t.Errorf("a table that is not there: %v, want that it may not be made", err)
+	}
+}
+
 func TestTableMayBeMadeByManyAtATime(t *testing.T) {
 	db := connect(t)
 	for range 10 {
