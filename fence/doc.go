@@ -35,7 +35,10 @@
 //
 // The tokens of one resource have to come from one name in one store. A lock that
 // moves to another store, or to one whose data were lost, may have smaller tokens
-// there: then delete the resource from the register, when nobody of before is left.
+// there: then delete the resource from the register, when nobody of before is left. In
+// memory, [Memory.Forget] does so; in a table, as somebody with the right to DELETE there,
+//
+//	DELETE FROM fairlead_fence WHERE resource = 'ledger'
 //
 // They have to be those of exclusive grants: of a mutex, a writer, a leader. Readers
 // and permits are held together, so that there is a larger token does not make one's

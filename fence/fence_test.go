@@ -92,6 +92,27 @@ func TestResourcesAreApart(t *testing.T) {
 	}
 }
 
+// A lock that has moved to another store may have smaller tokens there.
+func TestForgottenResourceAdmitsAnyToken(t *testing.T) {
+	var r fence.Memory
+	r.Forget("never seen")
+	for _, resource := range []string{"moved", "stays"} {
+		if err := r.Admit(bounded(t), resource, 9); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.Forget("moved")
+	if err := r.Admit(bounded(t), "moved", 2); err != nil {
+		t.Errorf("a resource that is forgotten: %v", err)
+	}
+	if err := r.Admit(bounded(t), "moved", 1); !errors.Is(err, fence.ErrStale) {
+		t.Errorf("an older token than the first since: %v", err)
+	}
+	if err := r.Admit(bounded(t), "stays", 2); !errors.Is(err, fence.ErrStale) {
+		t.Errorf("another resource: %v", err)
+	}
+}
+
 // It is no ErrStale, which a holder may take for "somebody else goes on".
 func TestWhatNoGrantHasIsRefused(t *testing.T) {
 	for kind, r := range registers(t) {

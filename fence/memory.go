@@ -46,3 +46,13 @@ func (m *Memory) Admit(ctx context.Context, resource string, token uint64) error
 	m.newest[resource] = token
 	return nil
 }
+
+// Forget deletes what is known of a resource: any token is admitted next. That is safe
+// only when nobody is left who was granted the lock before, and may still write: when
+// all of them have ended, or their writes reach the resource no more. It is for a lock
+// whose tokens start anew, as in another store, and for a resource that is gone.
+func (m *Memory) Forget(resource string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.newest, resource)
+}

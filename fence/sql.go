@@ -87,6 +87,9 @@ type Row interface {
 // until its connection ends: let the server end it, with PostgreSQL's
 // idle_in_transaction_session_timeout, and give ctx a deadline.
 //
+// Each admission writes a new version of the resource's row, also where the token is the
+// same, or is refused. PostgreSQL's autovacuum removes the old ones.
+//
 // # Outside a transaction
 //
 // On a *sql.DB, or a *sql.Conn without BEGIN, the row is free again when Admit returns.
@@ -153,7 +156,8 @@ const upsert = `INSERT INTO %s AS seen (resource, token) VALUES ($1, $2) ` +
 	`RETURNING token`
 
 // Schema returns the statement that makes the register's table, unless it is there: for
-// migrations. A program that admits needs the right to select, insert and update there.
+// migrations. A program that admits needs the right to select, insert and update there,
+// and one that deletes a resource the right to delete as well.
 func Schema(opts *Options) (string, error) {
 	table, err := quote(opts.table())
 	if err != nil {
