@@ -172,7 +172,12 @@ func (a *Acquisition) End(ctx context.Context, outcome string, err error) {
 	}
 	if a.span.IsRecording() {
 		a.span.SetAttributes(keyOutcome.String(outcome))
-		fail(a.span, err)
+		switch outcome {
+		case "held", "canceled": // as the caller wanted it: nothing has failed
+			a.span.SetAttributes(keyError.String(errorType(err)))
+		default:
+			fail(a.span, err)
+		}
 	}
 	a.span.End()
 }
