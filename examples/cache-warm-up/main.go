@@ -85,6 +85,9 @@ func warmUp(ctx context.Context, lock *rwmutex.RWMutex, n int, cache *atomic.Poi
 		case <-time.After(100 * time.Millisecond): // stands for the long computation
 		case <-grant.Context().Done():
 			return nil, context.Cause(grant.Context())
+		case <-ctx.Done(): // which does not end the grant
+			_ = grant.Release(ctx) // goes on in the background
+			return nil, context.Cause(ctx)
 		}
 		value := "the catalog"
 		cache.Store(&value)
