@@ -194,6 +194,41 @@ func TestLoginLetsIn(t *testing.T) {
 	}
 }
 
+// What a dashboard has signed it does not know again when it has been started anew. Its pages
+// would show for ever what was held before.
+func TestPageWhoseLoginIsOverLeadsToTheNextOne(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte("correct horse battery staple\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	serve := func(listen string) (home string, stop func()) {
+		home, stop, err := launch("ui", "again/", "--store", store, "--listen", listen, "--auth-token-file", file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimSuffix(home, "/"), stop
+	}
+	home, stop := serve("127.0.0.1:0")
+	t.Cleanup(func() { stop() }) // the last one, when the tab is closed
+	b := newTab(t, home)
+	login := func() {
+		t.Helper()
+		b.until("location.pathname === '/login'")
+		b.run(chromedp.SendKeys("input[name=token]", "correct horse battery staple"+kb.Enter))
+		b.until(shows("h1", "again/a"))
+		b.until(shows("#live", "live"))
+	}
+	b.run(chromedp.Navigate(namePage(home, "again/a")))
+	login()
+	stop()
+	b.until("document.getElementById('live').matches('.off')")
+	_, stop = serve(strings.TrimPrefix(home, "http://"))
+	login()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.troubles = nil // htmx says on the console that it was cut off
+}
+
 func TestAThousandNamesAreShownAndOnlyChangesSent(t *testing.T) {
 	home, s := dashboard(t, "many/"), open(t, "host-a/1")
 	var grants [1000]*session.Grant

@@ -151,8 +151,17 @@
     put(live, text);
     live.classList.toggle('off', off);
   }
+
+  // A stream that was refused may want a new login, to which the page leads.
+  async function refused() {
+    const answer = await fetch(location.href, { method: 'HEAD' }).catch(() => null);
+    if (answer && answer.status === 401) location.reload();
+  }
   document.addEventListener('htmx:sseOpen', () => say('live', false));
-  document.addEventListener('htmx:sseError', () => say('not live: reconnecting', true));
+  document.addEventListener('htmx:sseError', (e) => {
+    say('not live: reconnecting', true);
+    if (e.detail.source.readyState === EventSource.CLOSED) refused();
+  });
   document.addEventListener('htmx:sseMessage', soon);
   document.addEventListener('keydown', press);
   if (filter) {
