@@ -67,6 +67,28 @@ func TestPagesFollowWhatHappens(t *testing.T) {
 	name.until(shows("section:last-of-type td", "first"))
 }
 
+// A browser opens six connections to a host. Pages that nobody can see have none, and are
+// up to date when they are seen again.
+func TestMorePagesThanConnectionsAreLiveWhenSeen(t *testing.T) {
+	home, s := dashboard(t, "tabs/"), open(t, "host-a/1")
+	tabs := make([]*tab, 7)
+	for i := range tabs {
+		tabs[i] = newTab(t, home)
+		tabs[i].visit(home + "/")
+		tabs[i].hide()
+	}
+	hold(t, s, "tabs/a", "")
+	for _, b := range tabs[:5] {
+		b.show()
+		b.until(shows("#live", "live"))
+		b.until(shows("#rows .name", "tabs/a"))
+	}
+	hold(t, s, "tabs/b", "")
+	for _, b := range tabs[:5] {
+		b.until(shows("#rows .name", "tabs/b"))
+	}
+}
+
 func TestReleaseAsksForTheNameAndBreaksThatGrant(t *testing.T) {
 	home, s := dashboard(t, "release/", "--allow-release"), open(t, "host-a/1")
 	g := hold(t, s, "release/<it>", "hangs")

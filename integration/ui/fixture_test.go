@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	browserwindow "github.com/chromedp/cdproto/browser"
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
@@ -249,6 +250,23 @@ func (b *tab) visit(address string) {
 	b.t.Helper()
 	b.run(chromedp.Navigate(address))
 	b.until("document.getElementById('live') === null || document.getElementById('live').textContent === 'live'")
+}
+
+// hide has nobody see the page, and show has it seen again.
+func (b *tab) hide() { b.window(browserwindow.WindowStateMinimized, "document.hidden") }
+func (b *tab) show() { b.window(browserwindow.WindowStateNormal, "!document.hidden") }
+
+func (b *tab) window(state browserwindow.WindowState, until string) {
+	b.t.Helper()
+	w, err := chromedp.Call(b.ctx, browserwindow.GetWindowForTarget, browserwindow.GetWindowForTargetParams{})
+	if err == nil {
+		bounds := browserwindow.Bounds{WindowState: state}
+		_, err = chromedp.Call(b.ctx, browserwindow.SetWindowBounds, browserwindow.SetWindowBoundsParams{WindowID: w.WindowID, Bounds: &bounds})
+	}
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.until(until)
 }
 
 func (b *tab) prefer(scheme string) {

@@ -6,9 +6,10 @@
 // than what is known, and left aside. The board also remembers which grants it
 // saw come and go, within bounds, and forgets them when the program ends.
 //
-// A [Handler] serves pages of it, and to each page that is open a stream of server-sent
-// events with those parts that have changed. A reader that is slow gets the latest state
-// and no backlog.
+// A [Handler] serves pages of it, and to each page that somebody can see a stream of
+// server-sent events with those parts that have changed. A page that is hidden gives its
+// connection back, and starts anew when it is shown. A reader that is slow gets the
+// latest state and no backlog.
 //
 // # Who may look, and who may release
 //

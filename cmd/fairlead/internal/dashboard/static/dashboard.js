@@ -152,6 +152,57 @@
     live.classList.toggle('off', off);
   }
 
+  // The events of the page, as the extension of htmx takes an EventSource. It has a connection
+  // only while somebody can see the page: over HTTP/1.1 a browser opens six to a host, and a
+  // seventh page would wait for one. What it missed it need not be told: the
+  // first events on a connection are the page as it stands.
+  class Events {
+    #url;
+    #source = null;
+    #listeners = [];
+
+    constructor(url) {
+      this.#url = url;
+      if (!document.hidden) this.#open();
+    }
+
+    #open() {
+      this.#source = new EventSource(this.#url);
+      this.#source.onopen = (e) => this.onopen(e);
+      this.#source.onerror = (e) => this.onerror(e);
+      for (const [type, f] of this.#listeners) this.#source.addEventListener(type, f);
+    }
+
+    get readyState() { return this.#source ? this.#source.readyState : EventSource.CONNECTING; }
+
+    addEventListener(type, f) {
+      this.#listeners.push([type, f]);
+      if (this.#source) this.#source.addEventListener(type, f);
+    }
+
+    removeEventListener(type, f) {
+      this.#listeners = this.#listeners.filter(([t, g]) => t !== type || g !== f);
+      if (this.#source) this.#source.removeEventListener(type, f);
+    }
+
+    // What has failed for good is left to the extension, which makes another.
+    seen() {
+      if (document.hidden && this.readyState !== EventSource.CLOSED) {
+        this.close();
+        this.#source = null;
+      } else if (!document.hidden && this.#source === null) {
+        say('connecting', false);
+        this.#open();
+      }
+    }
+
+    close() { if (this.#source) this.#source.close(); }
+  }
+
+  let events = null;
+  htmx.createEventSource = (url) => events = new Events(url);
+  document.addEventListener('visibilitychange', () => { if (events) events.seen(); });
+
   // A stream that was refused may want a new login, to which the page leads.
   async function refused() {
     const answer = await fetch(location.href, { method: 'HEAD' }).catch(() => null);
