@@ -45,7 +45,7 @@ func (h *Hold) exclusiveUntil() int64 {
 	case h.Shared:
 		return math.MinInt64
 	case h.Downgraded != 0:
-		return h.Downgraded
+		return min(h.Downgraded, h.Ended) // who downgrades in vain may have lost it before
 	}
 	return h.Ended
 }

@@ -27,10 +27,13 @@ func expect(t *testing.T, ok bool, check func([]Hold) error, holds ...Hold) {
 func TestExclusion(t *testing.T) {
 	downgraded := exclusive(1, 10, 50)
 	downgraded.Downgraded = 20
+	late := exclusive(1, 10, 15) // it was over before
+	late.Downgraded = 20
 	for name, holds := range map[string][]Hold{
 		"one after the other":         {exclusive(1, 10, 20), exclusive(2, 20, 30), exclusive(4, 35, never)},
 		"readers together":            {shared(1, 10, 50), shared(2, 5, 30), exclusive(3, 50, 60)},
 		"reader beside a downgraded":  {downgraded, shared(2, 30, 40), exclusive(3, 60, 70)},
+		"reader after a late one":     {late, shared(2, 15, 40), exclusive(3, 40, 50)},
 		"lost before it was returned": {exclusive(1, 50, 20), exclusive(2, 30, 40)},
 	} {
 		t.Run(name, func(t *testing.T) { expect(t, true, CheckExclusion, holds...) })
@@ -46,6 +49,7 @@ func TestExclusion(t *testing.T) {
 		"writer beside a long reader": {shared(1, 10, 90), shared(2, 10, 20), exclusive(3, 50, 60)},
 		"writer beside a downgraded":  {downgraded, exclusive(3, 40, 70)},
 		"reader before a downgrade":   {downgraded, shared(2, 19, 70)},
+		"reader before a late one":    {late, shared(2, 14, 40)},
 		"reader after a later writer": {shared(1, 30, 40), exclusive(2, 10, 20)},
 	} {
 		t.Run(name, func(t *testing.T) { expect(t, false, CheckExclusion, holds...) })

@@ -230,6 +230,12 @@ func TestWhatOnlyTheTokenProtectsIsNoViolation(t *testing.T) {
 			s.plays("c2.1", turn{asked: 700, granted: 710, releasing: 900, released: 901, token: 20})
 			s.plays("c3.1", turn{asked: 720, granted: 810, releasing: 850, released: 852, token: 21})
 		},
+		"an operator removes a writer's entry, who then downgrades in vain": func(s *script) {
+			name := client.Prefix + "rwmutex/0"
+			s.Strikes = append(s.Strikes, journal.Strike{Client: -1, Name: name, Token: 20, From: ms(800), Done: ms(801), To: ms(801)})
+			s.plays("c2.1", turn{name: name, asked: 700, granted: 710, downgrading: 850, downgraded: 852, downgradeError: "lost", token: 20})
+			s.plays("c3.1", turn{op: journal.RLock, name: name, asked: 720, granted: 810, releasing: 870, released: 872, token: 21})
+		},
 		"somebody joins anew with another lease": func(s *script) {
 			s.note("c2.1", journal.Event{At: ms(657), Kind: journal.Leased})
 			s.plays("c2.1", turn{asked: 650, seen: 660, granted: 900, releasing: 950, released: 952, token: 22})

@@ -36,7 +36,7 @@ type turn struct {
 	asked, seen, granted, downgrading, downgraded, releasing, released int64
 	lost                                                               int64
 	gaveUp                                                             int64
-	releaseError                                                       string
+	downgradeError, releaseError                                       string
 }
 
 func newScript(t *testing.T, lives ...string) *script {
@@ -93,7 +93,7 @@ func (s *script) plays(life string, t turn) int {
 		at    int64
 		error string
 	}{
-		{journal.Downgrading, t.downgrading, ""}, {journal.Downgraded, t.downgraded, ""},
+		{journal.Downgrading, t.downgrading, ""}, {journal.Downgraded, t.downgraded, t.downgradeError},
 		{journal.Lost, t.lost, ""}, {journal.Releasing, t.releasing, ""}, {journal.Released, t.released, t.releaseError},
 	} {
 		if step.at != 0 {
