@@ -98,11 +98,11 @@ func (s *stage) open(ctx context.Context) (err error) {
 	if s.traits, err = cluster.TraitsOf(s.backend); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
 	if s.cluster, err = cluster.Start(ctx, s.backend, s.data(), s.ttl); err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
 	if !cluster.Entered() {
 		fmt.Fprintln(s.out, "without the right to have namespaces, which root has, nothing is partitioned and no disk is filled")
 	}
@@ -211,6 +211,8 @@ func (s *stage) calm(ctx context.Context) error {
 // killed have left their leases; and what hangs on none is for sessions that begin
 // later to remove.
 func (s *stage) sweep(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, healTimeout)
+	defer cancel()
 	if err := s.cast.end(ctx); err != nil {
 		s.run.Trouble = append(s.run.Trouble, fmt.Sprintf("the keeper's session: %v", err))
 	}

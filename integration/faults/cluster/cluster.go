@@ -156,7 +156,11 @@ func TraitsOf(backend string) (Traits, error) {
 	return k.traits, nil
 }
 
-// Start starts a store whose data go to dir, and waits until it serves.
+// startTimeout bounds how long a store may take to start.
+const startTimeout = time.Minute
+
+// Start starts a store whose data go to dir, and waits until it serves. It first waits,
+// for as long as ctx lets it, until a store that has the network is closed.
 func Start(ctx context.Context, backend, dir string, ttl time.Duration) (Cluster, error) {
 	c, err := kinds[backend].start(ctx, dir, ttl)
 	if err != nil {

@@ -49,9 +49,11 @@ func startEtcd(ctx context.Context, dir string, _ time.Duration) (_ Cluster, err
 			c.Close()
 		}
 	}()
-	if c.network, err = newNetwork(etcdMembers); err != nil {
+	if c.network, err = newNetwork(ctx, etcdMembers); err != nil {
 		return nil, err
 	}
+	starting, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
 	for i := range etcdMembers {
 		m, err := newMember(dir, i+1, c.host(i))
 		if err != nil {
@@ -63,14 +65,14 @@ func startEtcd(ctx context.Context, dir string, _ time.Duration) (_ Cluster, err
 	var all sync.WaitGroup
 	for i, m := range c.members {
 		m.config.Cluster = initialCluster(c.members)
-		all.Go(func() { errs[i] = m.start(ctx) })
+		all.Go(func() { errs[i] = m.start(starting) })
 	}
 	all.Wait()
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
 	for _, m := range c.members {
-		// Not ctx, which bounds the start alone.
+		// Not ctx, whose end does not end the store.
 		one, err := server.Dial(context.WithoutCancel(ctx), m.config.Client, nil)
 		if err != nil {
 			return nil, err

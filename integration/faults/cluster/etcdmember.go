@@ -78,19 +78,22 @@ type member struct {
 	client, peer process.Port
 }
 
-func newMember(dir string, number int, host process.Host) (*member, error) {
+func newMember(dir string, number int, host process.Host) (_ *member, err error) {
 	m := &member{host: host, config: etcdConfig{Name: fmt.Sprint("m", number)}}
 	m.config.Dir = filepath.Join(dir, m.config.Name)
-	var err error
+	m.Child = process.New("etcd", m.config.Dir, m.config.Dir+".log")
+	defer func() {
+		if err != nil {
+			m.close()
+		}
+	}()
 	if m.disk, err = newDisk(m.config.Dir, etcdDisk); err != nil {
 		return nil, err
 	}
-	m.Child = process.New("etcd", m.config.Dir, m.config.Dir+".log")
 	if m.client, err = process.Reserve(); err != nil {
 		return nil, err
 	}
 	if m.peer, err = process.Reserve(); err != nil {
-		m.client.Free()
 		return nil, err
 	}
 	m.client.Host, m.peer.Host = host.Addr, host.Addr

@@ -55,24 +55,35 @@ func port(i int) string { return fmt.Sprint("host", i+1) }
 
 func hostAddr(i int) string { return fmt.Sprint("10.7.0.", i+1) }
 
-// made is held by the network that there is: all of this program's would have the same
+// made is full while there is a network: all of this program's would have the same
 // bridge and addresses.
-var made sync.Mutex
+var made = make(chan struct{}, 1)
 
-// newNetwork makes a network of n hosts, when the one before has been closed.
-func newNetwork(n int) (*network, error) {
+// newNetwork makes a network of n hosts, when the one before has been closed. It waits
+// for that until ctx ends.
+func newNetwork(ctx context.Context, n int) (*network, error) {
 	if !Entered() {
 		return nil, nil
 	}
-	made.Lock()
+	select {
+	case made <- struct{}{}:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for the network before to be closed: %w", context.Cause(ctx))
+	}
 	w, err := joinHosts(n)
 	if err != nil {
-		made.Unlock()
+		<-made
 	}
 	return w, err
 }
 
-func joinHosts(n int) (*network, error) {
+func joinHosts(n int) (_ *network, err error) {
+	w := &network{}
+	defer func() {
+		if err != nil {
+			w.remove()
+		}
+	}()
 	for _, line := range []string{
 		"ip link add " + bridge + " type bridge",
 		"ip addr add " + bridgeAddr + "/24 dev " + bridge,
@@ -85,18 +96,12 @@ func joinHosts(n int) (*network, error) {
 	if err := nft(rules); err != nil {
 		return nil, err
 	}
-	w := &network{}
 	for i := range n {
 		if err := w.addHost(i); err != nil {
-			w.remove()
 			return nil, err
 		}
 	}
-	if err := w.whole(); err != nil {
-		w.remove()
-		return nil, err
-	}
-	return w, nil
+	return w, w.whole()
 }
 
 // whole returns when the bridge forwards at all its ports.
@@ -191,7 +196,7 @@ func (w *network) close() {
 	}
 	w.gone.Do(func() {
 		w.remove()
-		made.Unlock()
+		<-made
 	})
 }
 

@@ -88,9 +88,45 @@ func reaches(t *testing.T, from, to net.PacketConn, tries int) bool {
 	return false
 }
 
+func TestNetworkIsWaitedForUntilTheContextEnds(t *testing.T) {
+	apart(t)
+	w, err := newNetwork(bounded(t), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.close()
+	ctx, cancel := context.WithCancel(bounded(t))
+	cancel()
+	if _, err := newNetwork(ctx, 1); !errors.Is(err, context.Canceled) {
+		t.Errorf("beside another: %v, want that the context was canceled", err)
+	}
+	w.close()
+	next, err := newNetwork(bounded(t), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next.close()
+}
+
+// What could not be made must not be in the way of what is made next.
+func TestNetworkThatCouldNotBeMadeLeavesNothing(t *testing.T) {
+	apart(t)
+	if err := nft("add table bridge faults; add set bridge faults cut { type inet_service; }"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := newNetwork(bounded(t), 1); err == nil {
+		t.Fatal("a network was made though its rules were refused")
+	}
+	w, err := newNetwork(bounded(t), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.close()
+}
+
 func TestCutIsOneWayUntilHealed(t *testing.T) {
 	apart(t)
-	w, err := newNetwork(3)
+	w, err := newNetwork(bounded(t), 3)
 	if err != nil {
 		t.Fatal(err)
 	}

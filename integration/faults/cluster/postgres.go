@@ -32,28 +32,29 @@ type postgres struct {
 	server *pgserver.Server
 }
 
-func startPostgres(ctx context.Context, dir string, _ time.Duration) (Cluster, error) {
+func startPostgres(ctx context.Context, dir string, _ time.Duration) (_ Cluster, err error) {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
 	dir = filepath.Join(dir, "postgres")
-	clocks, err := newClocks(dir+"-clock", 1)
-	if err != nil {
+	c := &postgres{}
+	defer func() {
+		if err != nil {
+			c.Close()
+		}
+	}()
+	if c.clocks, err = newClocks(dir+"-clock", 1); err != nil {
 		return nil, err
 	}
-	d, err := newDisk(dir, postgresDisk)
-	if err != nil {
+	if c.disk, err = newDisk(dir, postgresDisk); err != nil {
 		return nil, err
 	}
-	s, err := pgserver.Start(pgserver.Config{Dir: dir, Through: clocks.through(0), NoSync: true, Settings: map[string]string{
+	c.server, err = pgserver.Start(pgserver.Config{Dir: dir, Through: c.clocks.through(0), NoSync: true, Settings: map[string]string{
 		"wal_keep_size": "0", "min_wal_size": "32MB", "max_wal_size": "48MB",
 	}})
 	if err != nil {
 		return nil, err
 	}
-	c := &postgres{server: s, disk: d, clocks: clocks}
-	if err := c.admit(ctx); err != nil {
-		c.Close()
-		return nil, err
-	}
-	return c, nil
+	return c, c.admit(ctx)
 }
 
 func (c *postgres) URL() string      { return plain(c.server.URL(userName, c.user.get(), postgresDatabase)) }
@@ -99,7 +100,9 @@ func (c *postgres) Thaw(int) error                      { return c.server.Cont()
 func (c *postgres) Log(int) string                      { return c.server.Log() }
 
 func (c *postgres) Close() {
-	c.server.Close()
+	if c.server != nil {
+		c.server.Close()
+	}
 	c.disk.close()
 	c.clocks.close()
 }

@@ -34,33 +34,34 @@ type redis struct {
 	all    []*redisserver.Server
 }
 
-func startRedis(ctx context.Context, dir string, ttl time.Duration) (Cluster, error) {
-	clocks, err := newClocks(dir, redisServers)
-	if err != nil {
+func startRedis(ctx context.Context, dir string, ttl time.Duration) (_ Cluster, err error) {
+	c := &redis{ttl: ttl}
+	defer func() {
+		if err != nil {
+			c.Close()
+		}
+	}()
+	if c.clocks, err = newClocks(dir, redisServers); err != nil {
 		return nil, err
 	}
-	n, err := newNetwork(redisServers + redisSentinels)
-	if err != nil {
+	if c.network, err = newNetwork(ctx, redisServers+redisSentinels); err != nil {
 		return nil, err
 	}
-	hosts := n.all(redisServers + redisSentinels)
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	hosts := c.network.all(redisServers + redisSentinels)
 	for i := range redisServers {
-		hosts[i].Through = slices.Concat(hosts[i].Through, clocks.through(i))
+		hosts[i].Through = slices.Concat(hosts[i].Through, c.clocks.through(i))
 	}
-	r, err := redisserver.StartReplicated(redisserver.Config{Dir: dir, Hosts: hosts, Settings: map[string]string{
+	c.Replicated, err = redisserver.StartReplicated(redisserver.Config{Dir: dir, Hosts: hosts, Settings: map[string]string{
 		"min-replicas-to-write": "1",
 		"min-replicas-max-lag":  "2",
 	}}, redisSentinels)
 	if err != nil {
-		n.close()
 		return nil, err
 	}
-	c := &redis{Replicated: r, network: n, clocks: clocks, ttl: ttl, all: slices.Concat(r.Servers(), r.Sentinels())}
-	if err := c.ChangePassword(ctx); err != nil {
-		c.Close()
-		return nil, err
-	}
-	return c, nil
+	c.all = slices.Concat(c.Servers(), c.Sentinels())
+	return c, c.ChangePassword(ctx)
 }
 
 func (c *redis) URL() string      { return c.url(userName + ":" + c.user.get() + "@") }
@@ -207,7 +208,9 @@ func (c *redis) Deposed(ctx context.Context, i int) error {
 }
 
 func (c *redis) Close() {
-	c.Replicated.Close()
+	if c.Replicated != nil {
+		c.Replicated.Close()
+	}
 	c.network.close()
 	c.clocks.close()
 }

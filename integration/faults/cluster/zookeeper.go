@@ -41,6 +41,7 @@ type zookeeper struct {
 	unlimited
 	disks []*disk
 	admin *gozk.Conn
+	calls sync.WaitGroup // of the admin's, which know no context
 
 	stray time.Duration
 
@@ -50,21 +51,25 @@ type zookeeper struct {
 	notes  []string
 }
 
-func startZooKeeper(_ context.Context, dir string, _ time.Duration) (Cluster, error) {
-	var disks []*disk
+func startZooKeeper(ctx context.Context, dir string, _ time.Duration) (_ Cluster, err error) {
+	c := &zookeeper{stray: strayTime, since: make([]time.Time, zookeeperServers), filled: make([]bool, zookeeperServers)}
+	defer func() {
+		if err != nil {
+			c.Close()
+		}
+	}()
 	for i := range zookeeperServers {
 		d, err := newDisk(filepath.Join(dir, fmt.Sprint("server", i+1)), zookeeperDisk)
 		if err != nil {
 			return nil, err
 		}
-		disks = append(disks, d)
+		c.disks = append(c.disks, d)
 	}
-	n, err := newNetwork(zookeeperServers)
-	if err != nil {
+	if c.network, err = newNetwork(ctx, zookeeperServers); err != nil {
 		return nil, err
 	}
-	e, err := zkserver.StartEnsemble(zookeeperServers, zkserver.Config{
-		Dir: dir, Hosts: n.all(zookeeperServers), NoSync: true, Commands: []string{"wchs"},
+	c.Ensemble, err = zkserver.StartEnsemble(zookeeperServers, zkserver.Config{
+		Dir: dir, Hosts: c.network.all(zookeeperServers), NoSync: true, Commands: []string{"wchs"},
 		JVM: []string{
 			// It removes empty folders soon, so that one need not wait to see that nothing stays;
 			// also those that never had an entry, as where a client was killed in between.
@@ -76,17 +81,10 @@ func startZooKeeper(_ context.Context, dir string, _ time.Duration) (Cluster, er
 		},
 	})
 	if err != nil {
-		n.close()
 		return nil, err
 	}
-	c := &zookeeper{Ensemble: e, network: n, disks: disks, stray: strayTime, since: make([]time.Time, zookeeperServers), filled: make([]bool, zookeeperServers)}
 	c.admin, _, err = gozk.Connect(c.Addrs(), 30*time.Second, gozk.WithLogger(silent{}), gozk.WithLogInfo(false))
-	if err != nil {
-		e.Close()
-		n.close()
-		return nil, err
-	}
-	return c, nil
+	return c, err
 }
 
 type silent struct{}
@@ -183,12 +181,16 @@ func (c *zookeeper) FreeDisk(ctx context.Context, i int) (died bool, err error) 
 // EndSession closes the session that has the record of that identity.
 func (c *zookeeper) EndSession(ctx context.Context, identity string) error {
 	dir := zookeeperRoot + "/.fairlead/v1/session"
-	ids, err := c.children(dir)
+	ids, err := c.children(ctx, dir)
 	if err != nil {
 		return err
 	}
 	for _, id := range ids {
-		data, _, err := c.admin.Get(path.Join(dir, id))
+		var data []byte
+		err := c.ask(ctx, func() (err error) {
+			data, _, err = c.admin.Get(path.Join(dir, id))
+			return err
+		})
 		if errors.Is(err, gozk.ErrNoNode) {
 			continue
 		}
@@ -239,8 +241,21 @@ func passwordOf(id int64) []byte {
 	return password
 }
 
-func (c *zookeeper) DeleteEntry(_ context.Context, _ string, e watch.Entry) error {
-	return c.admin.Delete(e.Key, -1)
+func (c *zookeeper) DeleteEntry(ctx context.Context, _ string, e watch.Entry) error {
+	return c.ask(ctx, func() error { return c.admin.Delete(e.Key, -1) })
+}
+
+// ask makes a call of the admin's, and returns when it does or when ctx ends. The call
+// then goes on, until Close at the longest, and what it answers must not be looked at.
+func (c *zookeeper) ask(ctx context.Context, call func() error) error {
+	done := make(chan error, 1)
+	c.calls.Go(func() { done <- call() })
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // Deposed returns when the server serves nobody.
@@ -351,22 +366,26 @@ func watchesAt(ctx context.Context, addr string) (int, error) {
 	return strconv.Atoi(string(found[1]))
 }
 
-func (c *zookeeper) Leftovers(context.Context) ([]string, error) {
-	if _, err := c.admin.Sync("/"); err != nil {
+func (c *zookeeper) Leftovers(ctx context.Context) ([]string, error) {
+	err := c.ask(ctx, func() error {
+		_, err := c.admin.Sync("/")
+		return err
+	})
+	if err != nil {
 		return nil, err
 	}
-	return c.tree(zookeeperRoot)
+	return c.tree(ctx, zookeeperRoot)
 }
 
 // tree returns the paths of a node and of all below it, none if it is not there.
-func (c *zookeeper) tree(node string) ([]string, error) {
-	names, err := c.children(node)
+func (c *zookeeper) tree(ctx context.Context, node string) ([]string, error) {
+	names, err := c.children(ctx, node)
 	if err != nil || names == nil {
 		return nil, err
 	}
 	all := []string{node}
 	for _, name := range names {
-		below, err := c.tree(path.Join(node, name))
+		below, err := c.tree(ctx, path.Join(node, name))
 		if err != nil {
 			return nil, err
 		}
@@ -376,8 +395,12 @@ func (c *zookeeper) tree(node string) ([]string, error) {
 }
 
 // children is nil where there is no node.
-func (c *zookeeper) children(node string) ([]string, error) {
-	names, _, err := c.admin.Children(node)
+func (c *zookeeper) children(ctx context.Context, node string) ([]string, error) {
+	var names []string
+	err := c.ask(ctx, func() (err error) {
+		names, _, err = c.admin.Children(node)
+		return err
+	})
 	if errors.Is(err, gozk.ErrNoNode) {
 		return nil, nil
 	}
@@ -388,8 +411,13 @@ func (c *zookeeper) children(node string) ([]string, error) {
 }
 
 func (c *zookeeper) Close() {
-	c.admin.Close()
-	c.Ensemble.Close()
+	if c.admin != nil {
+		c.admin.Close() // ends its calls
+	}
+	c.calls.Wait()
+	if c.Ensemble != nil {
+		c.Ensemble.Close()
+	}
 	c.network.close()
 	for _, d := range c.disks {
 		d.close()
