@@ -85,6 +85,12 @@ func (c *cast) Revive(number int) error {
 	config.Life, config.Routes = a.name(a.life), a.routes
 	config.Journal = c.journal(config.Life)
 	config.Seed += uint64(a.number)<<32 + uint64(a.life)
+	log := filepath.Join(c.dir, config.Life+".log")
+	for _, path := range []string{config.Journal, log} { // of an earlier run
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
 	text, err := json.Marshal(config)
 	if err != nil {
 		return err
@@ -101,7 +107,7 @@ func (c *cast) Revive(number int) error {
 	cmd := exec.Command(self)
 	cmd.Env = append(os.Environ(), clientVariable+"="+string(text))
 	cmd.Stdin = read
-	a.child = process.New("client", c.dir, filepath.Join(c.dir, config.Life+".log"))
+	a.child = process.New("client", c.dir, log)
 	a.stdin, a.pipe = write, write
 	if a.calm {
 		_, _ = fmt.Fprintln(write, client.CalmDown) // there is room for it
@@ -149,7 +155,7 @@ func (c *cast) calmDown() error {
 }
 
 // dismiss asks the clients to end, and waits until they have. It returns what is
-// wrong with those who do not.
+// wrong with those who do not, or who end with an error.
 func (c *cast) dismiss(patience time.Duration) (trouble []string) {
 	for _, a := range c.actors {
 		_ = a.stdin.Close()
@@ -159,8 +165,11 @@ func (c *cast) dismiss(patience time.Duration) (trouble []string) {
 		for a.child.Running() && time.Now().Before(deadline) {
 			time.Sleep(process.Poll)
 		}
-		if a.child.Running() {
+		switch exit := a.child.Exit(); {
+		case exit == nil:
 			trouble = append(trouble, fmt.Sprintf("%s does not end within %v; it said:\n%s", a.name(a.life), patience, a.child.Log()))
+		case !a.killed && !exit.Success():
+			trouble = append(trouble, fmt.Sprintf("%s has ended with %v; it said:\n%s", a.name(a.life), exit, a.child.Log()))
 		}
 	}
 	return trouble

@@ -55,7 +55,7 @@ func openKeeper(ctx context.Context, o options, url, path string, names client.N
 	}
 	k.session, err = client.Open(ctx, client.Access{Backend: o.backend, URL: url}, quiet(keeperName, ttl), nil)
 	if err != nil {
-		return nil, fmt.Errorf("open the keeper's session: %w", err)
+		return nil, errors.Join(fmt.Errorf("open the keeper's session: %w", err), k.log.Close())
 	}
 	return k, nil
 }
@@ -74,7 +74,7 @@ func (k *keeper) begin(start int64) {
 	<-first
 }
 
-// end closes the session when everything is given back.
+// end closes the session when everything is given back. To call it again does no harm.
 func (k *keeper) end(ctx context.Context) error {
 	k.cancel()
 	k.work.Wait()

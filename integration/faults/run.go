@@ -261,10 +261,12 @@ func (s *stage) clean() bool {
 // close ends everything that runs.
 func (s *stage) close() {
 	if s.cast != nil {
-		if s.cast.keeper != nil {
-			s.cast.cancel()
-		}
 		s.cast.close()
+	}
+	if s.cast != nil && s.cast.keeper != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), lookTimeout)
+		defer cancel()
+		_ = s.cast.end(ctx) // it has told before what is wrong, if that came so far
 	}
 	if s.register != nil {
 		s.register.Close()

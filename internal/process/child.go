@@ -106,6 +106,16 @@ func (c *Child) Pid() int {
 	return c.life.cmd.Process.Pid
 }
 
+// Exit is how the last life ended, and nil when that goes on, or there was none.
+func (c *Child) Exit() *os.ProcessState {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.life == nil || c.life.running() {
+		return nil
+	}
+	return c.life.cmd.ProcessState
+}
+
 // Log returns what the server wrote last, in all its lives: some kilobytes.
 func (c *Child) Log() string { return c.logSince(0) }
 
