@@ -325,6 +325,71 @@ func TestSummaryTellsHowLongTheDeadWereWaitedFor(t *testing.T) {
 	}
 }
 
+func TestSummaryTellsLeadersThatWereKilledFromThoseInOtherTrouble(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		strike               journal.Strike
+		killed, moved, froze int
+	}{
+		"killed":      {journal.Strike{Crash: true}, 1, 0, 0},
+		"handed over": {journal.Strike{Moved: true}, 0, 1, 0},
+		"frozen":      {journal.Strike{Frozen: true}, 0, 0, 1},
+		"cut off":     {journal.Strike{}, 0, 0, 0},
+		"disk full":   {journal.Strike{Crash: true, Full: true}, 0, 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := peaceful(t)
+			tc.strike.Client, tc.strike.Leader = -1, true
+			tc.strike.From, tc.strike.Done, tc.strike.To = ms(150), ms(151), ms(152)
+			s.Strikes = append(s.Strikes, tc.strike)
+			c, err := Open(s.Run)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := c.Summary()
+			if len(got.LeaderKilled.Times) != tc.killed || len(got.LeaderMoved.Times) != tc.moved || len(got.LeaderFrozen.Times) != tc.froze {
+				t.Errorf("killed %v, moved %v, frozen %v", got.LeaderKilled, got.LeaderMoved, got.LeaderFrozen)
+			}
+		})
+	}
+}
+
+func TestLongestGapIsUpToTheEndAndOfEachKind(t *testing.T) {
+	t.Parallel()
+	s := newScript(t, "c1.1")
+	for i, kind := range client.Kinds {
+		if kind != client.Election {
+			s.plays("c1.1", turn{name: client.Prefix + kind + "/0", n: 1, asked: 10, granted: 3000, releasing: 3001, released: 3002, token: uint64(i + 1)})
+		}
+	}
+	c, err := Open(s.Run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := c.Summary(); got.Gap != end*time.Millisecond || got.GapKind != client.Election {
+		t.Errorf("without any election the longest gap is %v of %s", got.Gap, got.GapKind)
+	}
+	s.plays("c1.1", turn{op: journal.Campaign, name: client.Prefix + "election/0", asked: 10, granted: 2000, releasing: 2001, released: 2002, token: 1})
+	if c, err = Open(s.Run); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.Summary(); got.Gap != (end-2000)*time.Millisecond || got.GapKind != client.Election {
+		t.Errorf("from the last election to the end there are 8 s, and the longest gap is %v of %s", got.Gap, got.GapKind)
+	}
+}
+
+// Who is first seen in the queue after it was granted was there by the grant.
+func TestWhoIsSeenLateWasInTheQueueByTheGrant(t *testing.T) {
+	t.Parallel()
+	s := peaceful(t)
+	s.plays("c2.1", turn{asked: 700, granted: 710, seen: 790, releasing: 800, released: 802, token: 21})
+	s.plays("c3.1", turn{asked: 750, granted: 805, releasing: 850, released: 852, token: 20})
+	if found := s.violated(t); len(found["fifo"]) == 0 {
+		t.Errorf("who asked after another was granted has the lower token, and found is %v", found)
+	}
+}
+
 func TestPictureShowsHoldersAndFaults(t *testing.T) {
 	t.Parallel()
 	s := peaceful(t)

@@ -16,9 +16,13 @@ func (c *Case) holds(name string, end func(*Try) int64) []history.Hold {
 		if !t.Granted() {
 			continue
 		}
+		joined := t.seen
+		if joined > t.Returned { // by then it was known to be in the queue
+			joined = 0
+		}
 		all = append(all, history.Hold{
 			Client: t.Life.Client, Token: t.Token, Shared: t.Op == journal.RLock, Weight: t.N,
-			Called: t.Called, Joined: t.seen, Granted: t.Returned, Ended: end(t), Downgraded: t.Downgrading,
+			Called: t.Called, Joined: joined, Granted: t.Returned, Ended: end(t), Downgraded: t.Downgrading,
 		})
 	}
 	return all

@@ -21,7 +21,7 @@ type Summary struct {
 	Lost       int            `json:"lost"`       // holds whose loss was seen
 	Faults     map[string]int `json:"faults"`     // by kind
 	Stalls     int            `json:"stalls"`     // how often a client that nobody had stopped did not run
-	Gap        time.Duration  `json:"gap"`        // the longest without any grant of a kind in use
+	Gap        time.Duration  `json:"gap"`        // the longest without any grant of a kind
 	GapKind    string         `json:"gap_kind"`
 
 	// From a release to the next grant, after the leader was killed, handed over, or
@@ -61,7 +61,7 @@ func (c *Case) Summary() Summary {
 		s.Stalls += c.stalls(&c.Lives[i])
 	}
 	s.Gap, s.GapKind = c.gap()
-	s.LeaderKilled = c.leaderHit(func(s *journal.Strike) bool { return !s.Moved && !s.Frozen })
+	s.LeaderKilled = c.leaderHit(func(s *journal.Strike) bool { return s.Crash && !s.Full })
 	s.LeaderMoved = c.leaderHit(func(s *journal.Strike) bool { return s.Moved })
 	s.LeaderFrozen = c.leaderHit(func(s *journal.Strike) bool { return s.Frozen })
 	s.HolderDied = c.holderDied()
@@ -85,6 +85,8 @@ func (c *Case) stalls(l *Life) (n int) {
 	return n
 }
 
+// gap is the longest time without a grant of one kind: all of them are in use from the
+// start to the end.
 func (c *Case) gap() (longest time.Duration, of string) {
 	for _, kind := range client.Kinds {
 		last := c.Start
@@ -94,6 +96,7 @@ func (c *Case) gap() (longest time.Duration, of string) {
 				grants = append(grants, t.Returned)
 			}
 		}
+		grants = append(grants, c.End)
 		slices.Sort(grants)
 		for _, at := range grants {
 			if d := time.Duration(at - last); d > longest {

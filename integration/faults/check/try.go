@@ -180,8 +180,5 @@ func (c *Case) judge(t *Try) {
 // lostAfter tells whether the holder saw its loss when the process, which had not
 // run from the one time to the other, ran again.
 func (t *Try) lostAfter(from, to int64) bool {
-	if to == from { // it never ran again
-		to = never - int64(awake)
-	}
 	return t.sawLoss() && t.Called < to && from < t.Lost && t.Lost <= to+int64(awake)
 }
