@@ -128,6 +128,9 @@ func TestPlantedViolationsAreFound(t *testing.T) {
 		"a wake-up is lost for good": {func(s *script) {
 			s.plays("c2.1", turn{asked: 900, token: 30})
 		}, []string{"progress"}, "still waiting"},
+		"somebody who would not wait waits": {func(s *script) {
+			s.plays("c2.1", turn{try: true, asked: 900, granted: healed + 6500, releasing: healed + 6600, released: healed + 6602, token: 30})
+		}, []string{"progress"}, "still waiting"},
 		"somebody is served with nothing": {func(s *script) {
 			s.Lives = append(s.Lives, Life{Name: "c4.1", Client: 3})
 		}, []string{"progress"}, "c4.1 was granted no mutex"},

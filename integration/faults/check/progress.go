@@ -37,7 +37,7 @@ func (c *Case) progress() (looked int, found []Violation) {
 			if t.Returned != 0 {
 				end = min(end, t.Returned)
 			}
-			if t.Wait && end-from > 2*int64(c.TTL) {
+			if end-from > 2*int64(c.TTL) { // also one that does not queue has to be told
 				found = append(found, Violation{t.Name, from, "still waiting two TTLs after the last fault: " + c.story(t)})
 			}
 		}

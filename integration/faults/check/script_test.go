@@ -29,6 +29,7 @@ type script struct {
 // turn is an acquisition and what becomes of it, in milliseconds; 0: it does not happen.
 type turn struct {
 	op                                                                 journal.Op
+	try                                                                bool
 	name                                                               string
 	n                                                                  int64
 	value                                                              string
@@ -78,7 +79,7 @@ func (s *script) plays(life string, t turn) int {
 		t.name = mutexName
 	}
 	id := s.id(life)
-	s.note(life, journal.Event{At: ms(t.asked), Kind: journal.Asked, ID: id, Op: t.op, Name: t.name, N: t.n, Value: t.value})
+	s.note(life, journal.Event{At: ms(t.asked), Kind: journal.Asked, ID: id, Op: t.op, Try: t.try, Name: t.name, N: t.n, Value: t.value})
 	if t.gaveUp != 0 {
 		s.note(life, journal.Event{At: ms(t.gaveUp), Kind: journal.GaveUp, ID: id, Name: t.name})
 	}

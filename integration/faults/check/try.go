@@ -29,7 +29,6 @@ type Try struct {
 	Life *Life
 	ID   int
 	Op   journal.Op
-	Wait bool // it was ready to wait
 	Name string
 	N    int64 // weight
 
@@ -99,7 +98,7 @@ func triesOf(l *Life) ([]*Try, error) {
 	for i := range l.Events {
 		e := &l.Events[i]
 		if e.Kind == journal.Asked {
-			t := &Try{Life: l, ID: e.ID, Op: e.Op, Wait: !e.Try, Name: e.Name, N: e.N, Called: e.At, Value: e.Value}
+			t := &Try{Life: l, ID: e.ID, Op: e.Op, Name: e.Name, N: e.N, Called: e.At, Value: e.Value}
 			by[e.ID] = t
 			all = append(all, t)
 			continue

@@ -41,16 +41,9 @@ func (w *worker) acquire(ctx context.Context, e journal.Event, ask func(context.
 	defer cancel()
 	w.journal.Note(e)
 	g, err := ask(ctx, &watch.Options{Note: strconv.Itoa(e.ID)})
-	after := journal.Event{At: journal.Now(), ID: e.ID, Name: e.Name, Error: text(err)}
-	switch {
-	case err == nil:
-		after.Kind, after.Token = journal.Granted, g.Token()
-	case errors.Is(err, session.ErrHeld), errors.Is(err, session.ErrLimit):
-		after.Kind = journal.Barred
-	case ctx.Err() != nil:
-		after.Kind = journal.GaveUp
-	default:
-		after.Kind = journal.Failed
+	after := journal.Event{At: journal.Now(), Kind: outcome(ctx, err), ID: e.ID, Name: e.Name, Error: text(err)}
+	if err == nil {
+		after.Token = g.Token()
 	}
 	w.journal.Note(after)
 	if err != nil {
@@ -63,6 +56,20 @@ func (w *worker) acquire(ctx context.Context, e journal.Event, ask func(context.
 		}
 	})
 	return h, nil
+}
+
+// outcome is how an acquisition has ended. Who has given up is told so: an error that
+// says something else is one, also where the context has ended meanwhile.
+func outcome(ctx context.Context, err error) journal.Kind {
+	switch {
+	case err == nil:
+		return journal.Granted
+	case errors.Is(err, session.ErrHeld), errors.Is(err, session.ErrLimit):
+		return journal.Barred
+	case ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)):
+		return journal.GaveUp
+	}
+	return journal.Failed
 }
 
 // patience decides how long to wait. Some give up, as long as there is trouble.
