@@ -60,6 +60,15 @@ func TestPlantedViolationsAreFound(t *testing.T) {
 			s.call("c3.1", 650, 660, journal.Event{Kind: journal.Resizing, Name: pool, N: 2}, journal.Event{Kind: journal.Resized})
 			s.plays("c1.1", turn{op: journal.Acquire, name: pool, n: 2, asked: 700, granted: 710, releasing: 800, released: 802, token: 20})
 		}, []string{"history"}, "token 20"},
+		"more than any limit of a pool that nobody kept": {func(s *script) {
+			for i, life := range []string{"c1.1", "c2.1", "c3.1"} {
+				s.plays(life, turn{op: journal.Acquire, name: pool, n: 3, asked: 700, granted: 710 + int64(i), releasing: 800, released: 802, token: 20 + uint64(i)})
+			}
+		}, []string{"exclusion"}, "9 permits of 6"},
+		"a token of a pool that nobody kept is given out twice": {func(s *script) {
+			s.plays("c1.1", turn{op: journal.Acquire, name: pool, n: 1, asked: 700, granted: 710, releasing: 800, released: 802, token: 20})
+			s.plays("c2.1", turn{op: journal.Acquire, name: pool, n: 1, asked: 810, granted: 820, releasing: 830, released: 832, token: 20})
+		}, []string{"exclusion", "fifo"}, "twice"},
 		"nobody is said to lead while somebody does": {func(s *script) {
 			s.plays("c1.1", turn{op: journal.Campaign, name: election, value: "a", asked: 700, granted: 710, releasing: 800, released: 802, token: 20})
 			s.call("c3.1", 750, 760, journal.Event{Kind: journal.Looking, Name: election}, journal.Event{Kind: journal.Saw, Name: election})
@@ -148,6 +157,27 @@ func TestPlantedViolationsAreFound(t *testing.T) {
 			id := s.plays("c2.1", turn{asked: 700, token: 20})
 			s.note("c2.1", journal.Event{At: ms(710), Kind: journal.Failed, ID: id, Error: "no luck"})
 		}, []string{"errors"}, "no luck"},
+		"the register cannot be reached": {func(s *script) {
+			s.call("c1.1", 520, 521, journal.Event{Kind: journal.Writing, Name: mutexName, Token: 10}, journal.Event{Kind: journal.Wrote, Error: "broken pipe"})
+		}, []string{"errors"}, "broken pipe"},
+		"a pool cannot be resized though all is healed": {func(s *script) {
+			s.call("c3.1", healed+100, healed+110, journal.Event{Kind: journal.Resizing, Name: pool, N: 2}, journal.Event{Kind: journal.Resized, Error: "no function"})
+		}, []string{"errors"}, "no function"},
+		"nobody can tell who leads though all is healed": {func(s *script) {
+			s.call("c3.1", healed+100, healed+6110, journal.Event{Kind: journal.Looking, Name: election}, journal.Event{Kind: journal.Saw, Name: election, Error: "context deadline exceeded"})
+		}, []string{"errors"}, "context deadline exceeded"},
+		"a leader cannot proclaim though all is healed": {func(s *script) {
+			id := s.plays("c2.1", turn{op: journal.Campaign, name: election, value: "a", asked: 700, granted: 710, releasing: 8000, released: 8001, token: 20})
+			s.call("c2.1", healed+100, healed+110, journal.Event{Kind: journal.Proclaiming, Hold: id, Name: election, Token: 20, Value: "b"},
+				journal.Event{Kind: journal.Proclaimed, Name: election, Error: "no function"})
+		}, []string{"errors"}, "no function"},
+		"a release fails though all is healed": {func(s *script) {
+			s.plays("c2.1", turn{asked: 700, granted: 710, releasing: healed + 100, released: healed + 110, releaseError: "no function", token: 20})
+		}, []string{"errors"}, "a release failed"},
+		"a downgrade fails though all is healed": {func(s *script) {
+			s.plays("c2.1", turn{name: client.Prefix + "rwmutex/0", asked: 700, granted: 710, downgrading: healed + 100, downgraded: healed + 110,
+				downgradeError: "no function", token: 20})
+		}, []string{"errors"}, "a downgrade failed"},
 		"a session cannot be closed": {func(s *script) {
 			s.note("c2.1", journal.Event{At: ms(9900), Kind: journal.Closed, Error: "stuck"})
 		}, []string{"errors"}, "stuck"},
@@ -274,6 +304,21 @@ func TestWhatOnlyTheTokenProtectsIsNoViolation(t *testing.T) {
 			s.plays("c2.1", turn{op: journal.Campaign, name: election, value: "again", asked: 700, granted: 900, releasing: 920, released: 921, token: 25})
 			s.call("c3.1", 750, 760, journal.Event{Kind: journal.Looking, Name: election},
 				journal.Event{Kind: journal.Saw, Name: election, Value: "again", Token: 20})
+		},
+		"calls fail while there is trouble": func(s *script) {
+			election := client.Prefix + "election/0"
+			id := s.plays("c2.1", turn{op: journal.Campaign, name: election, value: "a", asked: 700, granted: 710, releasing: 720, released: 721, releaseError: "lost", token: 20})
+			s.call("c2.1", 715, 716, journal.Event{Kind: journal.Proclaiming, Hold: id, Name: election, Token: 20, Value: "b"},
+				journal.Event{Kind: journal.Proclaimed, Name: election, Error: "lost"})
+			s.call("c3.1", 900, healed+100, journal.Event{Kind: journal.Looking, Name: election}, journal.Event{Kind: journal.Saw, Name: election, Error: "deadline"})
+			s.call("c3.1", end-1, end+1, journal.Event{Kind: journal.Looking, Name: election}, journal.Event{Kind: journal.Saw, Name: election, Error: "canceled"})
+		},
+		"what was lost cannot be used or released, though all is healed": func(s *script) {
+			election := client.Prefix + "election/0"
+			id := s.plays("c2.1", turn{op: journal.Campaign, name: election, value: "a", asked: 700, granted: 710, releasing: healed + 110, released: healed + 111,
+				lost: healed + 109, releaseError: "lost", token: 20})
+			s.call("c2.1", healed+100, healed+108, journal.Event{Kind: journal.Proclaiming, Hold: id, Name: election, Token: 20, Value: "b"},
+				journal.Event{Kind: journal.Proclaimed, Name: election, Error: "lost"})
 		},
 		"a pool that grows just as its keeper joins": func(s *script) {
 			pool := client.Prefix + "pool/0"

@@ -41,8 +41,8 @@ func withoutLosses(t *Try) int64 {
 func (c *Case) exclude(name string, end func(*Try) int64) (int, error) {
 	holds := c.holds(name, end)
 	switch kindOf(name) {
-	case client.Pool: // its limit changes: the history is checked
-		return 0, nil
+	case client.Pool: // its limit changes, as the history knows if the pool was kept
+		return len(holds), history.CheckPermits(holds, client.MaxLimit)
 	case client.Semaphore:
 		return len(holds), history.CheckPermits(holds, c.Limit)
 	}

@@ -12,10 +12,6 @@ import (
 // entry. Who joins anew without need is overtaken by all who came meanwhile, and may
 // have left an entry behind that nobody knows of.
 func (c *Case) place() (looked int, found []Violation) {
-	type acquisition struct {
-		life string
-		id   int
-	}
 	seen := map[acquisition][]Sighting{}
 	for _, s := range c.Sightings {
 		if s.Life != "" {

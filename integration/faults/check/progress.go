@@ -51,69 +51,6 @@ func (c *Case) progress() (looked int, found []Violation) {
 	return looked, found
 }
 
-// register checks what the registers have accepted, from what they wrote down.
-func (c *Case) register() (looked int, found []Violation) {
-	newest := map[string]uint64{}
-	for _, w := range c.Writes {
-		looked++
-		if w.Accepted && w.Token < newest[w.Name] {
-			found = append(found, Violation{w.Name, w.At, fmt.Sprintf("%s: the register accepted token %d from %s at %s, and had seen %d",
-				w.Name, w.Token, w.Life, c.since(w.At), newest[w.Name])})
-		}
-		if w.Accepted {
-			newest[w.Name] = max(newest[w.Name], w.Token)
-		}
-	}
-	for i := range c.Lives {
-		found = append(found, c.refusals(&c.Lives[i])...)
-	}
-	return looked, found
-}
-
-// refusals returns the writes of a life that were refused although it held.
-func (c *Case) refusals(l *Life) (found []Violation) {
-	by := map[int]*Try{}
-	for _, t := range c.Tries {
-		if t.Life == l {
-			by[t.ID] = t
-		}
-	}
-	writes := map[int]*journal.Event{}
-	for i := range l.Events {
-		switch e := &l.Events[i]; e.Kind {
-		case journal.Writing:
-			writes[e.ID] = e
-		case journal.Wrote:
-			w := writes[e.ID]
-			if w == nil || !e.Refused {
-				continue
-			}
-			if t := by[w.Hold]; t != nil && e.At < t.Ended() {
-				found = append(found, Violation{t.Name, e.At, fmt.Sprintf("the register refused a holder at %s: %s", c.since(e.At), c.story(t))})
-			}
-		}
-	}
-	return found
-}
-
-// errors checks that calls failed only for reasons that they may have.
-func (c *Case) errors() (looked int, found []Violation) {
-	for _, t := range c.Tries {
-		looked++
-		if t.Outcome == journal.Failed && !c.starved(t) && !c.refused(t) {
-			found = append(found, Violation{t.Name, t.Returned, fmt.Sprintf("%v failed at %s: %s", t, c.since(t.Returned), t.Error)})
-		}
-	}
-	for i := range c.Lives {
-		for _, e := range c.Lives[i].Events {
-			if e.Kind == journal.Closed && e.Error != "" {
-				found = append(found, Violation{"", e.At, fmt.Sprintf("%s could not close its session: %s", c.Lives[i].Name, e.Error)})
-			}
-		}
-	}
-	return looked, found
-}
-
 func (c *Case) clean() (looked int, found []Violation) {
 	add := func(format string, args ...any) {
 		found = append(found, Violation{Text: fmt.Sprintf(format, args...)})

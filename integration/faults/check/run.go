@@ -92,9 +92,16 @@ func (c *Case) Check() []Result {
 type Case struct {
 	Run
 	Tries []*Try // by the time at which they were asked
+	tries map[acquisition]*Try
 	names map[string][]*Try
 	calls map[string][]call
 	order []string
+}
+
+// An acquisition names a try.
+type acquisition struct {
+	life string
+	id   int
 }
 
 // A call is one that is not an acquisition.
@@ -105,7 +112,7 @@ type call struct {
 
 // Open puts a run in order. An error means that the journals make no sense.
 func Open(r Run) (*Case, error) {
-	c := &Case{Run: r, names: map[string][]*Try{}, calls: map[string][]call{}}
+	c := &Case{Run: r, tries: map[acquisition]*Try{}, names: map[string][]*Try{}, calls: map[string][]call{}}
 	joined := map[string]map[uint64]int64{}
 	for _, s := range r.Sightings {
 		if joined[s.Name] == nil {
@@ -123,6 +130,7 @@ func Open(r Run) (*Case, error) {
 		for _, t := range tries {
 			c.judge(t)
 			t.seen = joined[t.Name][t.Token]
+			c.tries[acquisition{t.Life.Name, t.ID}] = t
 		}
 		c.Tries = append(c.Tries, tries...)
 		c.index(&c.Lives[i])

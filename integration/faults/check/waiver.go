@@ -7,14 +7,20 @@ import (
 	"github.com/fairlead-go/fairlead/integration/faults/journal"
 )
 
+// excused tells whether a call may have failed with that error, from when it began to
+// when it returned.
+func (c *Case) excused(text string, from, to int64) bool {
+	return c.starved(text, from, to) || c.refused(text, from, to)
+}
+
 // starved tells whether a call failed because the store had no space left, and said so.
 // Right after that it may still say it: what one member knows the next is yet to learn.
-func (c *Case) starved(t *Try) bool {
-	if !strings.Contains(t.Error, "space") {
+func (c *Case) starved(text string, from, to int64) bool {
+	if !strings.Contains(text, "space") {
 		return false
 	}
 	for i := range c.Strikes {
-		if s := &c.Strikes[i]; s.Full && s.From < t.Returned && t.Called < s.To+int64(time.Second) {
+		if s := &c.Strikes[i]; s.Full && s.From < to && from < s.To+int64(time.Second) {
 			return true
 		}
 	}
@@ -49,12 +55,12 @@ const endedAtTheStore = "the lease was ended at the store"
 
 // refused tells whether a call failed because the password had been changed, and said
 // so.
-func (c *Case) refused(t *Try) bool {
-	if !strings.Contains(t.Error, "WRONGPASS") && !strings.Contains(t.Error, "authentication failed") {
+func (c *Case) refused(text string, from, to int64) bool {
+	if !strings.Contains(text, "WRONGPASS") && !strings.Contains(text, "authentication failed") {
 		return false
 	}
 	for i := range c.Strikes {
-		if s := &c.Strikes[i]; s.Refused && s.Overlaps(t.Called, t.Returned) {
+		if s := &c.Strikes[i]; s.Refused && s.Overlaps(from, to) {
 			return true
 		}
 	}

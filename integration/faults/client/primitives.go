@@ -29,8 +29,12 @@ const (
 // Kinds are all of them.
 var Kinds = []string{Mutex, Vigil, RWMutex, Semaphore, Pool, Election}
 
-// Limit is that of semaphores, and of pools to begin with.
-const Limit = 3
+// Limit is that of semaphores, and of pools to begin with; MaxLimit is the largest that
+// pools are given.
+const (
+	Limit    = 3
+	MaxLimit = Limit + 3
+)
 
 const tryOften = 0.15
 
@@ -137,7 +141,7 @@ func (w *worker) pool(ctx context.Context) {
 	}
 	if w.chance(0.1) {
 		// The keeper has a permit, and who asks for two must not have to wait for it.
-		limit = Limit + w.rng.Int64N(4)
+		limit = Limit + w.rng.Int64N(MaxLimit-Limit+1)
 		before := journal.Event{Kind: journal.Resizing, Name: name, N: limit}
 		w.call(ctx, before, journal.Event{Kind: journal.Resized, Name: name, N: limit}, func(ctx context.Context, _ *journal.Event) error {
 			return semaphore.New(w.session, name, Limit).Resize(ctx, limit)

@@ -128,9 +128,10 @@ func (w *worker) release(h *held) {
 	w.journal.Note(journal.Event{Kind: journal.Released, Hold: h.id, Name: h.name, Token: h.Token(), Error: text(err)})
 }
 
-// call writes down a call that is not an acquisition.
+// call writes down a call that is not an acquisition. When there is no trouble, nothing
+// takes longer than two TTLs.
 func (w *worker) call(ctx context.Context, before, after journal.Event, do func(context.Context, *journal.Event) error) {
-	ctx, cancel := context.WithTimeout(ctx, w.TTL)
+	ctx, cancel := context.WithTimeout(ctx, 2*w.TTL)
 	defer cancel()
 	before.ID = w.journal.NewID()
 	w.journal.Note(before)
