@@ -13,7 +13,7 @@
 // makes the tables of docs/reliability.md from such files.
 //
 // The exit status is 0 if everything held, 1 if not, and 2 if the run could not be
-// made.
+// made, was broken off, or has shown nothing about some promise.
 //
 // # Where to find what
 //

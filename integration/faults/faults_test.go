@@ -27,18 +27,8 @@ func TestMain(m *testing.M) {
 func TestPromisesAreKeptUnderFaults(t *testing.T) {
 	for _, backend := range cluster.Backends() {
 		t.Run(backend, func(t *testing.T) {
-			results, err := torture(t.Context(), short(t, backend), lines{t})
-			if err != nil {
+			if _, err := torture(t.Context(), short(t, backend), lines{t}); err != nil {
 				t.Fatal(err)
-			}
-			for _, r := range results {
-				switch r.Check {
-				case "loss", "told": // for these, somebody has to have bad luck
-				default:
-					if r.Looked == 0 {
-						t.Errorf("%s has looked at nothing", r.Check)
-					}
-				}
 			}
 		})
 	}

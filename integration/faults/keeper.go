@@ -40,6 +40,9 @@ type keeper struct {
 	work    sync.WaitGroup
 
 	mu        sync.Mutex
+	looks     []int64 // when it has seen the queues
+	failed    int     // how often it could not, and why the last time
+	failure   error
 	seen      map[string]map[uint64]bool
 	sightings []check.Sighting
 	queues    []watch.Snapshot  // as they were last seen
@@ -153,17 +156,69 @@ func (k *keeper) look(ctx context.Context) {
 		attempt, cancel := context.WithTimeout(ctx, 2*time.Second)
 		queues, err := watch.List(attempt, k.session, client.Prefix)
 		cancel()
-		if err == nil {
+		switch {
+		case err == nil:
 			k.see(queues)
+		case ctx.Err() == nil:
+			k.fail(err)
 		}
 		rest(ctx, journal.Now()+int64(glance))
 	}
+}
+
+func (k *keeper) fail(err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.failed++
+	k.failure = err
+}
+
+// sight returns how long the keeper has seen nothing since from, at most, and tells of
+// what kept it from that, "" if nothing has.
+func (k *keeper) sight(from int64) (blind time.Duration, note string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	last := from
+	for _, at := range append(slices.Clone(k.looks), journal.Now()) {
+		if at > from {
+			blind = max(blind, time.Duration(at-last))
+			last = at
+		}
+	}
+	if k.failed > 0 {
+		note = fmt.Sprintf("the keeper saw the queues %d times, and could not %d times, the last time: %v", len(k.looks), k.failed, k.failure)
+	}
+	return blind, note
+}
+
+// standing looks at the queues, and returns who is in them.
+func (k *keeper) standing(ctx context.Context) (all []check.Sighting, err error) {
+	at := journal.Now()
+	queues, err := watch.List(ctx, k.session, client.Prefix)
+	for _, q := range queues {
+		for _, e := range entriesOf(q) {
+			all = append(all, sighting(at, q.Name, e))
+		}
+	}
+	return all, err
+}
+
+// entriesOf are those who hold and those who wait.
+func entriesOf(q watch.Snapshot) []watch.Entry { return slices.Concat(q.Holders, q.Waiters) }
+
+func sighting(at int64, name string, e watch.Entry) check.Sighting {
+	s := check.Sighting{At: at, Name: name, Token: e.Token}
+	if id, err := strconv.Atoi(e.Note); err == nil { // clients note the acquisition
+		s.Life, s.ID = e.Identity, id
+	}
+	return s
 }
 
 func (k *keeper) see(queues []watch.Snapshot) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	now := journal.Now()
+	k.looks = append(k.looks, now)
 	k.queues = queues
 	last := k.holding
 	k.holding, k.steady = map[string]uint64{}, map[string]watch.Entry{}
@@ -175,17 +230,13 @@ func (k *keeper) see(queues []watch.Snapshot) {
 				k.steady[q.Name] = first
 			}
 		}
-		for _, e := range append(append([]watch.Entry(nil), q.Holders...), q.Waiters...) {
+		for _, e := range entriesOf(q) {
 			if k.seen[q.Name] == nil {
 				k.seen[q.Name] = map[uint64]bool{}
 			}
 			if !k.seen[q.Name][e.Token] {
 				k.seen[q.Name][e.Token] = true
-				s := check.Sighting{At: now, Name: q.Name, Token: e.Token}
-				if id, err := strconv.Atoi(e.Note); err == nil { // clients note the acquisition
-					s.Life, s.ID = e.Identity, id
-				}
-				k.sightings = append(k.sightings, s)
+				k.sightings = append(k.sightings, sighting(now, q.Name, e))
 			}
 		}
 	}
@@ -223,7 +274,7 @@ func (k *keeper) Entry(pick uint64) (name string, e watch.Entry, ok bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, q := range k.queues {
-		for _, e := range append(append([]watch.Entry(nil), q.Holders...), q.Waiters...) {
+		for _, e := range entriesOf(q) {
 			if e.Identity != keeperName {
 				all = append(all, place{q.Name, e})
 			}

@@ -56,11 +56,13 @@ func main() {
 	} else {
 		_, err = torture(ctx, o, os.Stdout)
 	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "faults:", err)
+	}
 	switch {
 	case errors.Is(err, errViolated):
 		os.Exit(1)
 	case err != nil:
-		fmt.Fprintln(os.Stderr, "faults:", err)
 		os.Exit(2)
 	}
 }

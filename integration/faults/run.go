@@ -49,8 +49,12 @@ type stage struct {
 	run      check.Run
 }
 
+// errVacuous says that a run has shown nothing about some promise.
+var errVacuous = errors.New("nothing was looked at by")
+
 // torture makes a run and checks it. It returns what the checks have found, and
-// errViolated if they have found something wrong.
+// errViolated if they have found something wrong. A run that is broken off, because the
+// store does not come back say, is checked up to then.
 func torture(ctx context.Context, o options, out io.Writer) (results []check.Result, err error) {
 	fmt.Fprintf(out, "%s\n", o.replay())
 	temporary := o.dir == ""
@@ -62,10 +66,18 @@ func torture(ctx context.Context, o options, out io.Writer) (results []check.Res
 		return nil, err
 	}
 	s := &stage{options: o, out: out}
+	if err := os.RemoveAll(s.data()); err != nil { // of a run that was killed
+		return nil, err
+	}
 	err = s.play(ctx)
+	if err != nil && s.run.Cut == 0 {
+		s.run.Cut = journal.Now()
+	}
 	s.close()
-	if err == nil {
-		results, err = s.check()
+	if s.begun() {
+		var verdict error
+		results, verdict = s.check()
+		err = errors.Join(err, verdict)
 	}
 	_ = os.RemoveAll(s.data()) // servers' data are of no use any more
 	if temporary && err == nil {
@@ -76,6 +88,9 @@ func torture(ctx context.Context, o options, out io.Writer) (results []check.Res
 	}
 	return results, err
 }
+
+// begun tells whether all clients were started.
+func (s *stage) begun() bool { return s.nemesis != nil }
 
 func (s *stage) data() string { return filepath.Join(s.dir, "data") }
 
@@ -106,11 +121,10 @@ func (s *stage) open(ctx context.Context) (err error) {
 	if !cluster.Entered() {
 		fmt.Fprintln(s.out, "without the right to have namespaces, which root has, nothing is partitioned and no disk is filled")
 	}
-	if n, err := s.cluster.Watchers(ctx); err == nil {
-		s.run.Watchers = append(s.run.Watchers, n)
-	} else if !errors.Is(err, cluster.ErrNone) {
+	if s.run.Watchers.Before, err = s.cluster.Watchers(ctx); err != nil {
 		return err
 	}
+	s.run.Watchers.Most = s.run.Watchers.Before + (s.clients+1)*(len(client.Kinds)+s.traits.Watchers) // one is the keeper
 	if s.register, err = register.Listen(); err != nil {
 		return err
 	}
@@ -150,21 +164,11 @@ func (s *stage) storm(ctx context.Context) error {
 	time.Sleep(warmUp)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	guarded, over := context.WithCancel(ctx)
 	var guard sync.WaitGroup
-	over := make(chan struct{})
 	guard.Go(func() {
-		tick := time.NewTicker(time.Second)
-		defer tick.Stop()
-		for {
-			select {
-			case <-over:
-				return
-			case <-tick.C:
-				if err := s.cast.deserters(); err != nil {
-					cancel(err)
-					return
-				}
-			}
+		if err := s.guard(guarded); err != nil {
+			cancel(err)
 		}
 	})
 	plan := s.plan
@@ -175,9 +179,27 @@ func (s *stage) storm(ctx context.Context) error {
 		plan = nemesis.Draw(s.seed, s.traits, s.ttl, s.length)
 	}
 	err := s.nemesis.Run(ctx, plan)
-	close(over)
+	over()
 	guard.Wait()
 	return errors.Join(err, context.Cause(ctx))
+}
+
+// guard returns when ctx ends, or with an error when a client has ended by itself. There
+// the run is broken off: what was held by it, others are granted, and it cannot tell.
+func (s *stage) guard(ctx context.Context) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			if err := s.cast.deserters(); err != nil {
+				s.run.Cut = journal.Now()
+				return err
+			}
+		}
+	}
 }
 
 // calm lets everybody proceed, and then has the clients end.
@@ -197,14 +219,39 @@ func (s *stage) calm(ctx context.Context) error {
 	s.tell("everything is healed")
 	// Who had little patience before may give up for another TTL, and so hide that
 	// somebody was not woken.
-	rest(ctx, s.run.Healed+3*int64(s.ttl)+int64(time.Second))
-	if err := errors.Join(s.cast.deserters(), ctx.Err()); err != nil {
+	peace, over := context.WithTimeout(ctx, 3*s.ttl+time.Second)
+	defer over()
+	if err := errors.Join(s.guard(peace), ctx.Err()); err != nil {
 		return err
 	}
+	s.survey(ctx)
 	s.run.End = journal.Now()
 	s.tell("the clients are told to end")
-	s.run.Trouble = s.cast.dismiss(8 * s.ttl)
+	s.trouble(s.cast.dismiss(8 * s.ttl)...)
 	return nil
+}
+
+func (s *stage) trouble(texts ...string) { s.run.Trouble = append(s.run.Trouble, texts...) }
+
+// survey looks at what piles up while all clients are at work: later they are gone, and
+// all that hung on their sessions is gone with them.
+func (s *stage) survey(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	var err error
+	if s.run.Watchers.Busy, err = s.cluster.Watchers(ctx); err != nil {
+		s.trouble(fmt.Sprintf("the servers do not tell their watchers: %v", err))
+	}
+	if s.run.Standing, err = s.cast.standing(ctx); err != nil {
+		s.trouble(fmt.Sprintf("the keeper does not see the queues: %v", err))
+	}
+	blind, note := s.cast.sight(s.run.Healed)
+	if note != "" {
+		s.tell("%s", note)
+	}
+	if blind > 2*s.ttl {
+		s.trouble(fmt.Sprintf("all was healed, and the keeper saw no queue for %v: %s", blind.Round(time.Millisecond), note))
+	}
 }
 
 // sweep waits until nothing is left, for as long as that may take: those who were
@@ -214,7 +261,7 @@ func (s *stage) sweep(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, healTimeout)
 	defer cancel()
 	if err := s.cast.end(ctx); err != nil {
-		s.run.Trouble = append(s.run.Trouble, fmt.Sprintf("the keeper's session: %v", err))
+		s.trouble(fmt.Sprintf("the keeper's session: %v", err))
 	}
 	patience := s.ttl + s.traits.Keep
 	err := s.settle(ctx, patience)
@@ -232,10 +279,12 @@ func (s *stage) sweep(ctx context.Context) error {
 	return err
 }
 
-// settle returns when nothing is left, or after patience.
+// settle returns when nothing is left, or after patience: then with an error, if that
+// could not be found out the last time.
 func (s *stage) settle(ctx context.Context, patience time.Duration) error {
 	for end := journal.Now() + int64(patience); ; {
-		if err := s.look(ctx); err != nil || s.clean() || journal.Now() > end || ctx.Err() != nil {
+		err := s.look(ctx)
+		if err == nil && s.clean() || journal.Now() > end || ctx.Err() != nil {
 			return err
 		}
 		rest(ctx, journal.Now()+int64(200*time.Millisecond))
@@ -246,16 +295,15 @@ func (s *stage) settle(ctx context.Context, patience time.Duration) error {
 func (s *stage) look(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	if s.run.Left, err = s.cluster.Leftovers(ctx); err != nil || len(s.run.Watchers) == 0 {
+	if s.run.Left, err = s.cluster.Leftovers(ctx); err != nil {
 		return err
 	}
-	n, err := s.cluster.Watchers(ctx)
-	s.run.Watchers = append(s.run.Watchers[:1], n)
+	s.run.Watchers.After, err = s.cluster.Watchers(ctx)
 	return err
 }
 
 func (s *stage) clean() bool {
-	return len(s.run.Left) == 0 && (len(s.run.Watchers) == 0 || s.run.Watchers[1] <= s.run.Watchers[0])
+	return len(s.run.Left) == 0 && s.run.Watchers.After <= s.run.Watchers.Before
 }
 
 // close ends everything that runs.
@@ -282,6 +330,9 @@ func (s *stage) check() ([]check.Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	if s.run.End == 0 {
+		s.run.End = s.run.Cut
+	}
 	s.run.TTL, s.run.Limit, s.run.Dir, s.run.Undoes = s.ttl, client.Limit, s.dir, s.traits.Undoes
 	s.run.Lives, s.run.Strikes, s.run.Writes = lives, s.nemesis.Strikes(), s.register.Writes()
 	s.run.Sightings = s.cast.sightings
@@ -294,11 +345,6 @@ func (s *stage) check() ([]check.Result, error) {
 	}
 	summary, results := c.Summary(), c.Check()
 	summary.Print(s.out)
-	if s.json != "" {
-		if err := s.report(summary, results).write(s.json); err != nil {
-			return nil, err
-		}
-	}
 	var violations []check.Violation
 	for _, r := range results {
 		verdict := "ok"
@@ -308,10 +354,16 @@ func (s *stage) check() ([]check.Result, error) {
 		fmt.Fprintf(s.out, "%-12s %s (looked at %d)\n", r.Check, verdict, r.Looked)
 		violations = append(violations, r.Violations...)
 	}
-	if len(violations) == 0 {
-		return results, nil
+	if len(violations) > 0 {
+		err = errors.Join(errViolated, s.show(c, violations))
 	}
-	return results, errors.Join(errViolated, s.show(c, violations))
+	if none := c.Vacuous(results); s.run.Cut == 0 && len(none) > 0 {
+		err = errors.Join(err, fmt.Errorf("%w %s", errVacuous, strings.Join(none, ", ")))
+	}
+	if s.json != "" {
+		err = errors.Join(err, s.report(summary, results).write(s.json))
+	}
+	return results, err
 }
 
 // show tells what was violated, and draws it.

@@ -182,7 +182,22 @@ func TestPlantedViolationsAreFound(t *testing.T) {
 			s.note("c2.1", journal.Event{At: ms(9900), Kind: journal.Closed, Error: "stuck"})
 		}, []string{"errors"}, "stuck"},
 		"something is left in the store": {func(s *script) { s.Left = []string{"torture/mutex/0/x"} }, []string{"clean"}, "torture/mutex/0/x"},
-		"watchers are left":              {func(s *script) { s.Watchers = []int{2, 3} }, []string{"clean"}, "3"},
+		"watchers are left":              {func(s *script) { s.Watchers = Watchers{Before: 2, After: 3} }, []string{"clean"}, "3"},
+		"watchers pile up": {func(s *script) {
+			s.Watchers = Watchers{Busy: 61, Most: 60}
+		}, []string{"clean"}, "61"},
+		"an entry stays though it was released": {func(s *script) {
+			id := s.plays("c2.1", turn{asked: 700, granted: 710, releasing: 800, released: 802, token: 20})
+			s.Standing = append(s.Standing, Sighting{ms(healed + 6001), mutexName, 20, "c2.1", id})
+		}, []string{"clean"}, "token 20"},
+		"an entry stays of one that would not wait": {func(s *script) {
+			id := s.plays("c2.1", turn{try: true, asked: 700, barred: 710, token: 20})
+			s.Standing = append(s.Standing, Sighting{ms(healed + 6001), mutexName, 20, "c2.1", id})
+		}, []string{"clean"}, "token 20"},
+		"an entry stays of one that gave up": {func(s *script) {
+			id := s.plays("c2.1", turn{asked: healed + 100, gaveUp: healed + 1000, token: 20})
+			s.Standing = append(s.Standing, Sighting{ms(healed + 7001), mutexName, 20, "c2.1", id})
+		}, []string{"clean"}, "token 20"},
 		"goroutines are left": {func(s *script) {
 			s.note("c2.1", journal.Event{At: ms(9900), Kind: journal.Leaked, Error: "goroutine 7"})
 		}, []string{"clean"}, "goroutine 7"},
@@ -320,6 +335,14 @@ func TestWhatOnlyTheTokenProtectsIsNoViolation(t *testing.T) {
 			s.call("c2.1", healed+100, healed+108, journal.Event{Kind: journal.Proclaiming, Hold: id, Name: election, Token: 20, Value: "b"},
 				journal.Event{Kind: journal.Proclaimed, Name: election, Error: "lost"})
 		},
+		"entries that may be there": func(s *script) {
+			lost := s.plays("c2.1", turn{asked: 810, granted: 820, releasing: 830, released: 832, releaseError: "lost", token: 20})
+			released := s.plays("c2.1", turn{asked: healed + 700, granted: healed + 710, releasing: healed + 800, released: healed + 802, token: 21})
+			held := s.plays("c3.1", turn{asked: healed + 840, granted: healed + 850, token: 22})
+			s.Watchers = Watchers{Before: 2, Busy: 60, Most: 60, After: 2}
+			s.Standing = append(s.Standing, Sighting{ms(healed + 6801), mutexName, 21, "c2.1", released}, Sighting{ms(9000), mutexName, 20, "c2.1", lost},
+				Sighting{ms(9000), mutexName, 22, "c3.1", held}, Sighting{ms(9000), mutexName, 23, "", 0}, Sighting{ms(9000), mutexName, 24, "c9.1", 7})
+		},
 		"a pool that grows just as its keeper joins": func(s *script) {
 			pool := client.Prefix + "pool/0"
 			s.call("c3.1", 15, 25, journal.Event{Kind: journal.Resizing, Name: pool, N: 5}, journal.Event{Kind: journal.Resized})
@@ -354,6 +377,61 @@ func TestIllegalHistoryIsDrawn(t *testing.T) {
 	pages, err := filepath.Glob(filepath.Join(s.Dir, "history-*.html"))
 	if err != nil || len(pages) != 1 {
 		t.Errorf("drawn are %q, %v; want one page", pages, err)
+	}
+}
+
+// What a run has shown until it was broken off counts, and what became of everybody
+// then does not.
+func TestRunThatWasBrokenOffIsCheckedUpToThen(t *testing.T) {
+	t.Parallel()
+	s := newScript(t, "c1.1", "c2.1", "c3.1")
+	s.Healed, s.End, s.Cut = 0, ms(900), ms(900)
+	s.Trouble, s.Left = []string{"c1.1 does not end"}, []string{"torture/mutex/0/x"}
+	s.plays("c1.1", turn{asked: 100, granted: 110, releasing: 905, released: 910, releaseError: "the store is gone", token: 10})
+	s.note("c2.1", journal.Event{At: ms(950), Kind: journal.Closed, Error: "stuck"})
+	s.Strikes = append(s.Strikes, journal.Strike{Client: 0, Life: "c1.1", Ended: true, From: ms(800), Done: ms(801), To: ms(801)}) // it had no time to see that
+	if found := s.violated(t); len(found) > 0 {
+		t.Errorf("found %v", found)
+	}
+	s.plays("c2.1", turn{asked: 200, granted: 210, token: 11})
+	if found := s.violated(t); len(found["exclusion"]) == 0 {
+		t.Errorf("two hold the mutex, and found is %v", found)
+	}
+	s.End = ms(850) // everybody had been asked to end, and had been at peace before
+	s.Healed = ms(-20_000)
+	if found := s.violated(t); len(found["progress"]) == 0 || len(found["clean"]) > 0 {
+		t.Errorf("nobody was served with anything, and found is %v", found)
+	}
+}
+
+func TestRunThatShowsNothingIsVacuous(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		kept bool
+		lose string
+		want []string
+	}{
+		"all":                    {true, "", nil},
+		"no pool kept":           {false, "", []string{"history of pools"}},
+		"nothing seen in queues": {true, "sightings", []string{"fifo", "place"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := peaceful(t)
+			if tc.kept {
+				s.plays("keeper", turn{op: journal.Acquire, name: client.Prefix + "pool/1", n: 1, asked: 10, granted: 20, releasing: 9900, released: 9902, token: 1})
+			}
+			if tc.lose != "" {
+				s.Sightings = nil
+			}
+			c, err := Open(s.Run)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := c.Vacuous(c.Check()); !slices.Equal(got, tc.want) {
+				t.Errorf("vacuous are %q, want %q", got, tc.want)
+			}
+		})
 	}
 }
 

@@ -4,15 +4,22 @@
 //	history     there is an order of all that was asked and answered that the rules of
 //	            the locks allow: porcupine looks for it, name by name
 //	exclusion   exclusive holds follow one another in the order of their tokens, and
-//	            permits never weigh more than the limit
+//	            permits never weigh more than the limit; those of a pool that the keeper did
+//	            not keep in use, so that nobody knows its limit: more than the largest
 //	loss        who held and lost saw it before the next was granted
 //	told        who lost a session or an entry to an operator saw it soon
 //	fifo        who was seen in the queue before another asked was served before
 //	place       who was seen in the queue did not have to join it anew
-//	progress    after the last fault everybody proceeds within two TTLs
+//	progress    after the last fault everybody proceeds within two TTLs, or is told why not
 //	register    no write with an older token was accepted, and none refused to a holder
-//	errors      no call failed for a reason that it should not have
-//	clean       nothing of ours is left: in the store, at its servers, in the clients
+//	errors      no call failed for a reason that it should not have; after the last fault,
+//	            none but those of who had lost what it held
+//	clean       nothing of ours is left: in the store, at its servers, in the clients; and
+//	            nothing piles up there while all are at work after the last fault
+//
+// A run that was broken off, as the store did not come back say, is checked up to then, for
+// all but progress and clean. A run in which a check that always has something to look at
+// has looked at nothing shows nothing, and fails: see [Case.Vacuous].
 //
 // # How a hold ends
 //

@@ -169,12 +169,15 @@ func (c *Case) late(i int, life string, limit time.Duration) int64 {
 	return late
 }
 
-// died is when a life ended.
+// died is when a life was ended by force.
 func (c *Case) died(life string) int64 {
 	for i := range c.Strikes {
 		if s := &c.Strikes[i]; s.Death && s.Life == life {
 			return s.From
 		}
+	}
+	if c.Cut != 0 {
+		return c.Cut
 	}
 	return never
 }

@@ -17,7 +17,7 @@ func (c *Case) progress() (looked int, found []Violation) {
 	limit := c.Healed + 2*int64(c.TTL)
 	for i := range c.Lives {
 		l := &c.Lives[i]
-		if l.Client < 0 || c.died(l.Name) != never {
+		if l.Client < 0 || c.died(l.Name) < c.End {
 			continue
 		}
 		served := map[string]bool{}
@@ -61,9 +61,13 @@ func (c *Case) clean() (looked int, found []Violation) {
 	if len(c.Left) > 0 {
 		add("%d things are left in the store: %s", len(c.Left), strings.Join(c.Left[:min(len(c.Left), 10)], ", "))
 	}
-	if len(c.Watchers) == 2 && c.Watchers[1] > c.Watchers[0] {
-		add("the servers had %d watchers before, and have %d", c.Watchers[0], c.Watchers[1])
+	if w := c.Watchers; w.Busy > w.Most {
+		add("the servers have %d watchers with all clients at work, and there may be %d", w.Busy, w.Most)
 	}
+	if w := c.Watchers; w.After > w.Before {
+		add("the servers had %d watchers before, and have %d", w.Before, w.After)
+	}
+	found = append(found, c.forgotten()...)
 	for i := range c.Lives {
 		looked++
 		l := &c.Lives[i]
@@ -83,6 +87,27 @@ func (c *Case) clean() (looked int, found []Violation) {
 		}
 	}
 	return looked, found
+}
+
+// forgotten returns the entries that were still in a queue though their acquisition was
+// over for a TTL in which nothing was in the way: the grant had been released, or nothing
+// had been granted. Where nobody waits behind one, nobody else notices.
+func (c *Case) forgotten() (found []Violation) {
+	for _, s := range c.Standing {
+		t := c.tries[acquisition{s.Life, s.ID}]
+		if t == nil {
+			continue
+		}
+		over := t.Released
+		if t.Outcome == journal.Barred || t.Outcome == journal.GaveUp {
+			over = t.Returned
+		}
+		if over == 0 || t.ReleaseError != "" || max(over, c.Healed)+2*int64(c.TTL) > s.At {
+			continue
+		}
+		found = append(found, Violation{s.Name, s.At, fmt.Sprintf("an entry of token %d was in the queue at %s: %s", s.Token, c.since(s.At), c.story(t))})
+	}
+	return found
 }
 
 var number = regexp.MustCompile(`[0-9]+`)

@@ -2,6 +2,7 @@ package check
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/fairlead-go/fairlead/integration/faults/client"
@@ -77,6 +78,22 @@ func (c *Case) kept(name string) window {
 		}
 	}
 	return window{}
+}
+
+// pools counts the pools of which clients were granted permits: those that the keeper
+// kept in use, and the others, of which only the largest limit is checked.
+func (c *Case) pools() (kept, others int) {
+	for _, name := range c.order {
+		if kindOf(name) != client.Pool || !slices.ContainsFunc(c.names[name], func(t *Try) bool { return t.Granted() && t.Life.Client >= 0 }) {
+			continue
+		}
+		if c.kept(name).until != 0 {
+			kept++
+		} else {
+			others++
+		}
+	}
+	return kept, others
 }
 
 // A recording turns what was written down into a history.

@@ -21,14 +21,24 @@ type Run struct {
 	Limit     int64 // of semaphores
 	Undoes    bool  // a crash of the store may bring back what was released just before
 
-	Healed int64 // when the last fault was undone and everybody knew
+	Healed int64 // when the last fault was undone and everybody knew; 0: it did not come to that
 	End    int64 // when the clients were told to leave
+	Cut    int64 // when the run was broken off and all that ran was killed; 0: it was not
 
-	Trouble  []string // clients that ended by themselves or did not end
-	Left     []string // in the store, in the end
-	Watchers []int    // at the servers, before and after; none where they do not tell
+	Trouble  []string   // clients that ended by themselves, say, or did not end
+	Standing []Sighting // entries that were there when everybody had been at peace for a while
+	Left     []string   // in the store, in the end
+	Watchers Watchers
 
 	Dir string // where failures are drawn
+}
+
+// Watchers are how many the servers had of those who watch them.
+type Watchers struct {
+	Before int
+	Busy   int // when all clients were at peace, and at work
+	Most   int // that Busy may be
+	After  int // in the end
 }
 
 // A Life is one life of a client.
@@ -78,14 +88,36 @@ var Checks = []struct {
 	{"clean", (*Case).clean},
 }
 
-// Check makes all checks.
+// Check makes all checks. Of a run that was broken off it leaves out those that ask what
+// became of everybody in the end.
 func (c *Case) Check() []Result {
 	var all []Result
 	for _, check := range Checks {
+		if c.Cut != 0 && (check.Name == "clean" || check.Name == "progress" && c.End >= c.Cut) {
+			continue
+		}
 		looked, found := check.Do(c)
 		all = append(all, Result{check.Name, looked, found})
 	}
 	return all
+}
+
+// Vacuous names the checks that have looked at nothing, of those for which every run has
+// something, and says so where no pool was kept in use: then no history of one was checked.
+func (c *Case) Vacuous(results []Result) (names []string) {
+	for _, r := range results {
+		switch r.Check {
+		case "loss", "told": // for these, somebody has to have bad luck
+		default:
+			if r.Looked == 0 {
+				names = append(names, r.Check)
+			}
+		}
+	}
+	if kept, _ := c.pools(); kept == 0 {
+		names = append(names, "history of pools")
+	}
+	return names
 }
 
 // A Case is a run, put in order.
@@ -123,6 +155,9 @@ func Open(r Run) (*Case, error) {
 		}
 	}
 	for i := range c.Lives {
+		if c.Cut != 0 { // what was written down as the process ended says nothing
+			c.Lives[i].Events = slices.DeleteFunc(slices.Clone(c.Lives[i].Events), func(e journal.Event) bool { return e.At > c.Cut })
+		}
 		tries, err := triesOf(&c.Lives[i])
 		if err != nil {
 			return nil, fmt.Errorf("journal of %s: %w", c.Lives[i].Name, err)

@@ -36,7 +36,7 @@ type turn struct {
 	token                                                              uint64
 	asked, seen, granted, downgrading, downgraded, releasing, released int64
 	lost                                                               int64
-	gaveUp                                                             int64
+	gaveUp, barred                                                     int64
 	downgradeError, releaseError                                       string
 }
 
@@ -82,6 +82,9 @@ func (s *script) plays(life string, t turn) int {
 	s.note(life, journal.Event{At: ms(t.asked), Kind: journal.Asked, ID: id, Op: t.op, Try: t.try, Name: t.name, N: t.n, Value: t.value})
 	if t.gaveUp != 0 {
 		s.note(life, journal.Event{At: ms(t.gaveUp), Kind: journal.GaveUp, ID: id, Name: t.name})
+	}
+	if t.barred != 0 {
+		s.note(life, journal.Event{At: ms(t.barred), Kind: journal.Barred, ID: id, Name: t.name})
 	}
 	if t.seen != 0 {
 		s.Sightings = append(s.Sightings, Sighting{ms(t.seen), t.name, t.token, life, id})

@@ -23,6 +23,8 @@ type Summary struct {
 	Stalls     int            `json:"stalls"`     // how often a client that nobody had stopped did not run
 	Gap        time.Duration  `json:"gap"`        // the longest without any grant of a kind
 	GapKind    string         `json:"gap_kind"`
+	Kept       int            `json:"pools_kept"` // in use, so that the history has their limits
+	Unkept     int            `json:"pools_unkept"`
 
 	// From a release to the next grant, after the leader was killed, handed over, or
 	// frozen; and from the death of a holder to the next grant.
@@ -61,6 +63,7 @@ func (c *Case) Summary() Summary {
 		s.Stalls += c.stalls(&c.Lives[i])
 	}
 	s.Gap, s.GapKind = c.gap()
+	s.Kept, s.Unkept = c.pools()
 	s.LeaderKilled = c.leaderHit(func(s *journal.Strike) bool { return s.Crash && !s.Full })
 	s.LeaderMoved = c.leaderHit(func(s *journal.Strike) bool { return s.Moved })
 	s.LeaderFrozen = c.leaderHit(func(s *journal.Strike) bool { return s.Frozen })
@@ -230,6 +233,7 @@ func (s Summary) Print(out io.Writer) {
 	}
 	fmt.Fprintf(out, "faults       %d: %s\n", total, counts(s.Faults))
 	fmt.Fprintf(out, "longest gap  %s without a grant (%s)\n", Span(s.Gap), s.GapKind)
+	fmt.Fprintf(out, "pools        %d kept in use, %d not\n", s.Kept, s.Unkept)
 	fmt.Fprintf(out, "leader       from a release to the next grant after it was killed: %v\n", s.LeaderKilled)
 	fmt.Fprintf(out, "             after it was handed over: %v\n", s.LeaderMoved)
 	fmt.Fprintf(out, "             after it was frozen: %v\n", s.LeaderFrozen)

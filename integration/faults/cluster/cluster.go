@@ -92,6 +92,12 @@ type Traits struct {
 	TTL  time.Duration // a short one that it grants
 	Keep time.Duration // by how much longer than the TTL it may keep a session whose owner is gone
 
+	// Watchers is how many a session may have at the servers beside one for each primitive
+	// that waits: etcd's watch the lease, and the limits of permits, and some are being
+	// stopped; ZooKeeper's watch two entries more where a queue changes hands fast, and all
+	// permits that are held; PostgreSQL's are 17 connections.
+	Watchers int
+
 	Replicated bool // it goes on without one member
 	Partitions bool // members can be cut off from one another
 	Quota      bool // it can run out of space that it is allowed
@@ -131,13 +137,13 @@ type kind struct {
 }
 
 var kinds = map[string]kind{
-	"etcd": {Traits{TTL: 3 * time.Second, Keep: 2 * time.Second,
+	"etcd": {Traits{TTL: 3 * time.Second, Keep: 2 * time.Second, Watchers: 6,
 		Replicated: true, Quota: true, Disks: true, Transfers: true, Maintains: true, Deletes: true}, startEtcd},
 	"redis": {Traits{TTL: 3 * time.Second, Keep: 2 * time.Second, Quiet: true,
 		Replicated: true, Clock: true, Passwords: true, Transfers: true, Maintains: true, Deletes: true}, startRedis},
-	"postgres": {Traits{TTL: 3 * time.Second, Keep: 2 * time.Second,
+	"postgres": {Traits{TTL: 3 * time.Second, Keep: 2 * time.Second, Watchers: 11,
 		Disks: true, Clock: true, Passwords: true, Transfers: true, Maintains: true, Deletes: true, Undoes: true}, startPostgres},
-	"zk": {Traits{TTL: 4 * time.Second, Keep: 4 * time.Second,
+	"zk": {Traits{TTL: 4 * time.Second, Keep: 4 * time.Second, Watchers: 20,
 		Replicated: true, Disks: true, Deletes: true}, startZooKeeper},
 }
 
