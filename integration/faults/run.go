@@ -239,9 +239,10 @@ func (s *stage) survey(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	var err error
-	if s.run.Watchers.Busy, err = s.cluster.Watchers(ctx); err != nil {
+	if s.run.Watchers.Busy, err = s.fewestWatchers(ctx); err != nil {
 		s.trouble(fmt.Sprintf("the servers do not tell their watchers: %v", err))
 	}
+	s.tell("the servers have %d watchers with all clients at work; there may be %d", s.run.Watchers.Busy, s.run.Watchers.Most)
 	if s.run.Standing, err = s.cast.standing(ctx); err != nil {
 		s.trouble(fmt.Sprintf("the keeper does not see the queues: %v", err))
 	}
@@ -252,6 +253,22 @@ func (s *stage) survey(ctx context.Context) {
 	if blind > 2*s.ttl {
 		s.trouble(fmt.Sprintf("all was healed, and the keeper saw no queue for %v: %s", blind.Round(time.Millisecond), note))
 	}
+}
+
+// fewestWatchers is the least that the servers had of them in a second: those that are
+// being stopped come and go, and those that were forgotten stay.
+func (s *stage) fewestWatchers(ctx context.Context) (fewest int, err error) {
+	for i := range 5 {
+		n, err := s.cluster.Watchers(ctx)
+		if err != nil {
+			return 0, err
+		}
+		if i == 0 || n < fewest {
+			fewest = n
+		}
+		rest(ctx, journal.Now()+int64(200*time.Millisecond))
+	}
+	return fewest, nil
 }
 
 // sweep waits until nothing is left, for as long as that may take: those who were

@@ -93,9 +93,9 @@ type Traits struct {
 	Keep time.Duration // by how much longer than the TTL it may keep a session whose owner is gone
 
 	// Watchers is how many a session may have at the servers beside one for each primitive
-	// that waits: etcd's watch the lease, and the limits of permits, and some are being
-	// stopped; ZooKeeper's watch two entries more where a queue changes hands fast, and all
-	// permits that are held; PostgreSQL's are 17 connections.
+	// that waits: etcd's watch the lease, and the limits of semaphores and pools; ZooKeeper's
+	// watch two entries more where a queue changes hands fast, and all permits that are held;
+	// PostgreSQL's are 17 connections; and Redis's listen on one channel for all.
 	Watchers int
 
 	Replicated bool // it goes on without one member
@@ -137,7 +137,7 @@ type kind struct {
 }
 
 var kinds = map[string]kind{
-	"etcd": {Traits{TTL: 3 * time.Second, Keep: 2 * time.Second, Watchers: 6,
+	"etcd": {Traits{TTL: 3 * time.Second, Keep: 2 * time.Second, Watchers: 3,
 		Replicated: true, Quota: true, Disks: true, Transfers: true, Maintains: true, Deletes: true}, startEtcd},
 	"redis": {Traits{TTL: 3 * time.Second, Keep: 2 * time.Second, Quiet: true,
 		Replicated: true, Clock: true, Passwords: true, Transfers: true, Maintains: true, Deletes: true}, startRedis},
