@@ -64,7 +64,7 @@ func catch(t *testing.T, backend, bug string) {
 		if !slices.ContainsFunc(showings[bug].checks, func(check string) bool { return !slices.Contains(got, check) }) {
 			return
 		}
-		t.Logf("attempt %d: violated are %q, and all of %q should be", attempt+1, got, showings[bug].checks)
+		t.Logf("attempt %d: violated are %q, and all of %q should be: %v", attempt+1, got, showings[bug].checks, err)
 	}
 	t.Errorf("not caught by %d attempts", attempts)
 }

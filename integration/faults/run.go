@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -236,13 +237,13 @@ func (s *stage) trouble(texts ...string) { s.run.Trouble = append(s.run.Trouble,
 // survey looks at what piles up while all clients are at work: later they are gone, and
 // all that hung on their sessions is gone with them.
 func (s *stage) survey(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
-	defer cancel()
 	var err error
 	if s.run.Watchers.Busy, err = s.fewestWatchers(ctx); err != nil {
 		s.trouble(fmt.Sprintf("the servers do not tell their watchers: %v", err))
 	}
 	s.tell("the servers have %d watchers with all clients at work; there may be %d", s.run.Watchers.Busy, s.run.Watchers.Most)
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
 	if s.run.Standing, err = s.cast.standing(ctx); err != nil {
 		s.trouble(fmt.Sprintf("the keeper does not see the queues: %v", err))
 	}
@@ -257,18 +258,23 @@ func (s *stage) survey(ctx context.Context) {
 
 // fewestWatchers is the least that the servers had of them in a second: those that are
 // being stopped come and go, and those that were forgotten stay.
-func (s *stage) fewestWatchers(ctx context.Context) (fewest int, err error) {
-	for i := range 5 {
-		n, err := s.cluster.Watchers(ctx)
-		if err != nil {
-			return 0, err
-		}
-		if i == 0 || n < fewest {
-			fewest = n
+func (s *stage) fewestWatchers(ctx context.Context) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	var all []int
+	var failure error
+	for range 5 {
+		if n, err := s.cluster.Watchers(ctx); err == nil {
+			all = append(all, n)
+		} else {
+			failure = err
 		}
 		rest(ctx, journal.Now()+int64(200*time.Millisecond))
 	}
-	return fewest, nil
+	if len(all) == 0 {
+		return 0, failure
+	}
+	return slices.Min(all), nil
 }
 
 // sweep waits until nothing is left, for as long as that may take: those who were

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fairlead-go/fairlead/integration/faults/check"
 	"github.com/fairlead-go/fairlead/integration/faults/cluster"
 	"github.com/fairlead-go/fairlead/integration/faults/journal"
 )
@@ -26,11 +27,28 @@ func (f *forgetful) Leftovers(context.Context) ([]string, error) {
 	return nil, nil
 }
 
-func (f *forgetful) Watchers(context.Context) (int, error) { return 0, nil }
+func (f *forgetful) Watchers(context.Context) (int, error) {
+	if f.silent--; f.silent >= 0 {
+		return 0, errors.New("no leader")
+	}
+	return f.silent + 10, nil
+}
+
+func TestWatchersThatAreBeingStoppedDoNotCount(t *testing.T) {
+	t.Parallel()
+	s := &stage{cluster: &forgetful{silent: 2}}
+	if n, err := s.fewestWatchers(t.Context()); n != 7 || err != nil {
+		t.Errorf("of three answers, 9, 8 and 7, the least is %d, %v", n, err)
+	}
+	s.cluster = &forgetful{silent: 1000}
+	if _, err := s.fewestWatchers(t.Context()); err == nil {
+		t.Error("there was no answer, and no error")
+	}
+}
 
 func TestWhatIsLeftIsAskedForAgain(t *testing.T) {
 	t.Parallel()
-	s := &stage{cluster: &forgetful{silent: 2}}
+	s := &stage{cluster: &forgetful{silent: 2}, run: check.Run{Watchers: check.Watchers{Before: 10}}}
 	if err := s.settle(t.Context(), 10*time.Second); err != nil {
 		t.Errorf("after two errors it tells, and we stop with %v", err)
 	}

@@ -73,8 +73,9 @@ func newNetwork(ctx context.Context, n int) (*network, error) {
 	w, err := joinHosts(n)
 	if err != nil {
 		<-made
+		return nil, err
 	}
-	return w, err
+	return w, nil
 }
 
 func joinHosts(n int) (_ *network, err error) {
