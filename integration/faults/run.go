@@ -165,10 +165,10 @@ func (s *stage) storm(ctx context.Context) error {
 	time.Sleep(warmUp)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	guarded, over := context.WithCancel(ctx)
+	over := make(chan struct{})
 	var guard sync.WaitGroup
 	guard.Go(func() {
-		if err := s.guard(guarded); err != nil {
+		if err := s.guard(ctx, over); err != nil {
 			cancel(err)
 		}
 	})
@@ -180,27 +180,29 @@ func (s *stage) storm(ctx context.Context) error {
 		plan = nemesis.Draw(s.seed, s.traits, s.ttl, s.length)
 	}
 	err := s.nemesis.Run(ctx, plan)
-	over()
+	close(over)
 	guard.Wait()
 	return errors.Join(err, context.Cause(ctx))
 }
 
-// guard returns when ctx ends, or with an error when a client has ended by itself. There
-// the run is broken off: what was held by it, others are granted, and it cannot tell.
-func (s *stage) guard(ctx context.Context) error {
+// guard returns when over is closed, or with an error when ctx ends or a client has ended
+// by itself. There the run is broken off: an interrupt ends the clients as well, and what
+// they held, those who are started again are granted.
+func (s *stage) guard(ctx context.Context, over <-chan struct{}) (err error) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	for {
+	for err == nil {
 		select {
-		case <-ctx.Done():
+		case <-over:
 			return nil
+		case <-ctx.Done():
+			err = context.Cause(ctx)
 		case <-tick.C:
-			if err := s.cast.deserters(); err != nil {
-				s.run.Cut = journal.Now()
-				return err
-			}
+			err = s.cast.deserters()
 		}
 	}
+	s.run.Cut = journal.Now()
+	return err
 }
 
 // calm lets everybody proceed, and then has the clients end.
@@ -220,9 +222,9 @@ func (s *stage) calm(ctx context.Context) error {
 	s.tell("everything is healed")
 	// Who had little patience before may give up for another TTL, and so hide that
 	// somebody was not woken.
-	peace, over := context.WithTimeout(ctx, 3*s.ttl+time.Second)
-	defer over()
-	if err := errors.Join(s.guard(peace), ctx.Err()); err != nil {
+	peace, stop := context.WithTimeout(context.WithoutCancel(ctx), 3*s.ttl+time.Second)
+	defer stop()
+	if err := s.guard(ctx, peace.Done()); err != nil {
 		return err
 	}
 	s.survey(ctx)
