@@ -57,6 +57,7 @@ func (l *lease) judge(ctx context.Context, c driver.Claim, v driver.View) error 
 		return nil
 	}
 	l.limits.forget(c.Name) // it may be left over now
+	l.slots.refuse(c.ID)
 	if err := l.Leave(ctx, v.Me); err != nil {
 		return err
 	}
@@ -65,7 +66,8 @@ func (l *lease) judge(ctx context.Context, c driver.Claim, v driver.View) error 
 
 // adopted is the end of a Resolve that has found the entry, which the Join may not have
 // come to judge. One that was admitted is admitted again, as those ahead can but leave, unless
-// the limit has become smaller: then it leaves, and the session asks anew.
+// the limit has become smaller: then it leaves, and the session asks anew. One that was told to
+// leave before is adopted in no case, see Resolve.
 func (l *lease) adopted(ctx context.Context, c driver.Claim, v driver.View, err error) (driver.View, error) {
 	if err == nil {
 		err = l.judge(ctx, c, v)

@@ -219,3 +219,54 @@ func TestResolveTakesBackWhatJoinWouldHaveRefused(t *testing.T) {
 		t.Errorf("the queue is %v, want the holder alone", q)
 	}
 }
+
+// Nor one that Join has told to leave, by a request that applies late.
+func TestResolveAdoptsNothingThatWasToldToLeave(t *testing.T) {
+	other := enter(t, nil)
+	var writer driver.Entry
+	r := &rush{dir: prefix(t) + "/q/"}
+	r.join = func(attempt int) {
+		if attempt < 6 {
+			if _, err := other.Join(t.Context(), readClaim("q")); err != nil {
+				t.Error(err)
+			}
+		} else {
+			writer = other.join("q").Me
+		}
+	}
+	var late func()
+	cut := true
+	loss := grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+		_, leaves := req.(*pb.DeleteRangeRequest)
+		if txn, ok := req.(*pb.TxnRequest); ok {
+			leaves = slices.ContainsFunc(txn.Success, func(op *pb.RequestOp) bool { return op.GetRequestDeleteRange() != nil })
+		}
+		if !leaves || !cut {
+			return invoke(ctx, method, req, reply, cc, opts...)
+		}
+		late = func() {
+			if err := invoke(context.WithoutCancel(ctx), method, req, reply, cc, opts...); err != nil {
+				t.Error(err)
+			}
+		}
+		return status.Error(codes.Unavailable, "the connection is lost")
+	})
+	p := enter(t, nil, r.option(), loss)
+	c := readClaim("q")
+	c.Admit = func(v driver.View) bool {
+		return !slices.ContainsFunc(v.Ahead, func(e driver.Entry) bool { return e.Mode != driver.Shared })
+	}
+	if v, err := p.Join(t.Context(), c); err == nil || errors.Is(err, driver.ErrRefused) {
+		t.Fatalf("Join returned %+v, %v, want that its entry may have left", v, err)
+	}
+	cut = false
+	other.leave(writer)
+	// It would be admitted by now, and be gone when its request to leave arrives.
+	if v, err := p.Resolve(t.Context(), c); !errors.Is(err, driver.ErrEntryGone) {
+		t.Errorf("Resolve returned %+v, %v, want ErrEntryGone", v, err)
+	}
+	late()
+	if q := other.queue("q"); len(q) != 5 {
+		t.Errorf("the queue is %v, want the five readers", q)
+	}
+}

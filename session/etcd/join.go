@@ -285,6 +285,12 @@ func (l *lease) Resolve(ctx context.Context, c driver.Claim) (driver.View, error
 		l.slots.free(c.Name, c.ID)
 		return driver.View{}, gone
 	}
+	if l.slots.refused(c.ID) { // what told its entry to leave may apply late, and take it away from who holds by it
+		if err := l.Withdraw(ctx, c); err != nil {
+			return driver.View{}, err
+		}
+		return driver.View{}, gone
+	}
 	e := l.placed(c)
 	if token := l.slots.token(c.ID); token > 0 {
 		v, err := l.s.viewAt(ctx, driver.Entry{Mode: c.Mode, Name: c.Name, Key: e.key, Token: token}, 0)

@@ -36,6 +36,7 @@ type tenant struct {
 	epoch   int64  // that the latest request to make the entry is guarded on; 0: none is recorded
 	unsent  bool   // no request was ever sent
 	givenUp bool   // none is to be sent any more
+	refused bool   // the entry was told to leave, which may apply late
 }
 
 func newSlots() *slots { return &slots{used: map[string]map[int]string{}, of: map[string]tenant{}} }
@@ -95,6 +96,22 @@ func (s *slots) made(id string, token uint64) {
 		t.token = token
 		s.of[id] = t
 	}
+}
+
+// refuse records that the claim's entry is about to be told to leave.
+func (s *slots) refuse(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t, ok := s.of[id]; ok {
+		t.refused = true
+		s.of[id] = t
+	}
+}
+
+func (s *slots) refused(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.of[id].refused
 }
 
 // claim tells whether the key of an entry can be none but this entry's until its

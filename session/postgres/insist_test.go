@@ -156,5 +156,36 @@ func TestConditionalJoinEndsHoweverOthersJoin(t *testing.T) {
 			}
 			r.left(t, other)
 		})
+		t.Run(what+" that is refused, and leaves late", func(t *testing.T) {
+			var link drivertest.Link
+			other, p := enter(t, url, long, nil), enter(t, url, long, &link)
+			r := hurry(t, other, c.claim(), c.admits, late)
+			admit := r.claim.Admit
+			r.claim.Admit = func(v driver.View) bool {
+				ok := admit(v)
+				if r.asked == 7 {
+					link.Detain(1)
+				}
+				return ok
+			}
+			if v, err := p.Join(bounded(t), r.claim); err == nil || errors.Is(err, driver.ErrRefused) {
+				t.Fatalf("Join returned %+v, %v, want that its entry may have left", v, err)
+			}
+			q, err := other.store.Read(bounded(t), "q", 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range q.Entries {
+				if bar := c.bars(); e.Mode == bar.Mode && e.Value == bar.Value {
+					other.leave(e)
+				}
+			}
+			// It would be admitted by now, and be gone when its request to leave arrives.
+			if v, err := p.Resolve(bounded(t), r.claim); !errors.Is(err, driver.ErrEntryGone) {
+				t.Errorf("Resolve returned %+v, %v, want ErrEntryGone", v, err)
+			}
+			link.Deliver()
+			r.left(t, other)
+		})
 	}
 }

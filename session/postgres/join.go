@@ -121,6 +121,7 @@ func (l *lease) judge(ctx context.Context, c driver.Claim, v driver.View) error 
 	if c.Admit == nil || c.Admit(v) {
 		return nil
 	}
+	l.take(c.Name, c.ID).refuse()
 	if err := l.Leave(ctx, v.Me); err != nil {
 		return err // it may still be there
 	}
@@ -198,10 +199,17 @@ func (l *lease) joined(ctx context.Context, sp *spot, me driver.Entry, rows []ro
 // Resolve implements driver.Lease. Under the lock that a Join takes as well, it finds
 // the entry or notes that the claim must not be made any more. The Join may not have come to
 // judge the entry. One that was admitted is admitted again, as those ahead can but leave, unless
-// the limit has become smaller: then it leaves, and the session asks anew.
+// the limit has become smaller: then it leaves, and the session asks anew. One that was told to
+// leave is adopted in no case: that may apply late, and would take it away from who holds by it.
 func (l *lease) Resolve(ctx context.Context, c driver.Claim) (driver.View, error) {
 	op := "resolve the claim on " + quoted(c.Name)
-	l.take(c.Name, c.ID) // the session has not given it up
+	if l.take(c.Name, c.ID).isRefused() { // taken anew where the session has not given it up
+		err := l.Withdraw(ctx, c)
+		if err == nil {
+			err = fmt.Errorf("%s: the entry was taken back: %w", op, driver.ErrEntryGone)
+		}
+		return driver.View{}, err
+	}
 	rows, err := l.s.alive(ctx, c.Name, func() ([]row, error) { return l.ask(ctx, c, false) })
 	if err != nil {
 		if errors.Is(err, driver.ErrEntryGone) {

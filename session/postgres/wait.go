@@ -27,6 +27,8 @@ type spot struct {
 	on    driver.Obstacles      // what the server tells of
 	since uint64                // the number of messages up to which that is so
 	is    bool                  // registered
+
+	refused bool // the entry was told to leave, which may apply late
 }
 
 // waiting is a call of Wait.
@@ -37,6 +39,19 @@ func (sp *spot) registered(since uint64, token uint64) {
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
 	sp.on, sp.since, sp.is = driver.Obstacles{Entries: []driver.Entry{{Token: token}}}, since, true
+}
+
+// refuse notes that the entry is about to be told to leave.
+func (sp *spot) refuse() {
+	sp.mu.Lock()
+	defer sp.mu.Unlock()
+	sp.refused = true
+}
+
+func (sp *spot) isRefused() bool {
+	sp.mu.Lock()
+	defer sp.mu.Unlock()
+	return sp.refused
 }
 
 // covers reports whether the server tells of all of the obstacles and nothing was

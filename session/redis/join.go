@@ -111,6 +111,7 @@ func (l *lease) judge(ctx context.Context, c driver.Claim, v driver.View) error 
 	if c.Admit == nil || c.Admit(v) {
 		return nil
 	}
+	l.refuse(c.ID)
 	if err := l.Leave(ctx, v.Me); err != nil {
 		return err // it may still be there
 	}
@@ -163,9 +164,17 @@ func (l *lease) joined(op string, c driver.Claim, me driver.Entry, r reply) (dri
 //
 // The Join may not have come to judge an entry that is found. One that was admitted is admitted
 // again, as those ahead can but leave, unless the limit has become smaller or somebody has changed
-// what admitted it: then it leaves, and the session asks anew.
+// what admitted it: then it leaves, and the session asks anew. One that was told to leave is
+// adopted in no case: that may apply late, and would take it away from who holds by it.
 func (l *lease) Resolve(ctx context.Context, c driver.Claim) (driver.View, error) {
 	op := "resolve the claim on " + quoted(c.Name)
+	if l.isRefused(c.ID) {
+		err := l.Withdraw(ctx, c)
+		if err == nil {
+			err = fmt.Errorf("%s: the entry was taken back: %w", op, driver.ErrEntryGone)
+		}
+		return driver.View{}, err
+	}
 	r, err := l.s.runSafely(ctx, resolveScript, l.id, c.Name, c.ID, "0")
 	if err != nil {
 		return driver.View{}, l.s.failed(ctx, op, err)

@@ -31,8 +31,9 @@ type lease struct {
 
 // A claimed is a claim that has an entry, or may have.
 type claimed struct {
-	name string
-	idle *waiting // nil while a Wait uses it
+	name    string
+	idle    *waiting // nil while a Wait uses it
+	refused bool     // its entry was told to leave, which may apply late
 }
 
 // Grant implements driver.Store. After a restart or a failover it waits until all that
@@ -224,8 +225,24 @@ func (l *lease) claim(name, id string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if _, ok := l.claims[id]; !ok && !l.ended {
-		l.claims[id] = &claimed{name, &waiting{ear: l.s.inbox.listen(id)}}
+		l.claims[id] = &claimed{name: name, idle: &waiting{ear: l.s.inbox.listen(id)}}
 	}
+}
+
+// refuse notes that the entry of a claim is about to be told to leave.
+func (l *lease) refuse(id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c := l.claims[id]; c != nil {
+		c.refused = true
+	}
+}
+
+func (l *lease) isRefused(id string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := l.claims[id]
+	return c != nil && c.refused
 }
 
 // drop forgets a claim that has no entry and never will have one.
