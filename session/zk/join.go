@@ -274,18 +274,20 @@ func (l *lease) settleIn(ctx context.Context, c driver.Claim, me driver.Entry, a
 	if err == nil {
 		err = limitIs(c, v.Ahead, v.Limit)
 	}
-	if err == nil && c.Admit != nil && c.Mode == driver.Exclusive && len(v.Ahead) > 0 {
-		var ps []place
-		if ps, err = l.places(ctx, c.Name); err == nil {
-			v.Ahead, err = l.withFirst(ctx, v.Ahead, ps)
-		}
-	}
-	if err == nil && c.Admit != nil && !c.Admit(v) {
+	refused := err == nil && c.Admit != nil && !c.Admit(v)
+	if refused {
 		err = &driver.Refused{Ahead: v.Ahead}
 	}
 	if isRefusal(err) {
 		if e := l.Leave(ctx, me); e != nil {
 			return v, e // it may still be there
+		}
+	}
+	if refused && c.Mode == driver.Exclusive { // which sees the nearest, where who holds is to be told of
+		if ps, e := l.places(ctx, c.Name); e == nil {
+			if ahead, e := l.withFirst(ctx, v.Ahead, ps); e == nil {
+				err = &driver.Refused{Ahead: ahead}
+			}
 		}
 	}
 	return v, err
