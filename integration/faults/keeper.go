@@ -123,7 +123,7 @@ func (k *keeper) acquire(ctx context.Context, name string) (*session.Grant, int)
 	k.log.Note(journal.Event{Kind: journal.Asked, ID: id, Op: journal.Acquire, Name: name, N: 1})
 	g, err := semaphore.New(k.session, name, client.Limit).Acquire(ctx, 1)
 	if err != nil {
-		k.log.Note(journal.Event{Kind: journal.GaveUp, ID: id, Name: name, Error: err.Error()})
+		k.log.Note(journal.Event{Kind: client.Outcome(ctx, err), ID: id, Name: name, Error: err.Error()})
 		return nil, 0
 	}
 	k.log.Note(journal.Event{Kind: journal.Granted, ID: id, Name: name, Token: g.Token()})

@@ -256,6 +256,10 @@ func TestWhatOnlyTheTokenProtectsIsNoViolation(t *testing.T) {
 			s.plays("c2.1", turn{asked: 700, granted: 710, lost: 905, token: 20})
 			s.plays("c3.1", turn{asked: 720, granted: 850, releasing: 950, released: 952, token: 21})
 		},
+		"a lease is lost while it is given back": func(s *script) {
+			s.plays("c2.1", turn{asked: 700, granted: 710, releasing: healed + 100, released: healed + 110,
+				releaseError: `mutex "torture/mutex/0": lost: the lease could not be renewed in time`, token: 20})
+		},
 		"a holder is killed": func(s *script) {
 			s.plays("c2.2", turn{asked: 700, granted: 710, token: 20})
 			s.plays("c3.1", turn{asked: 720, granted: 850, releasing: 950, released: 952, token: 21})

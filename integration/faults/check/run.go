@@ -145,8 +145,11 @@ type call struct {
 // Open puts a run in order. An error means that the journals make no sense.
 func Open(r Run) (*Case, error) {
 	c := &Case{Run: r, tries: map[acquisition]*Try{}, names: map[string][]*Try{}, calls: map[string][]call{}}
+	if c.Cut != 0 { // those who lost what they held by then were not heard of any more
+		c.Sightings = slices.DeleteFunc(slices.Clone(c.Sightings), func(s Sighting) bool { return s.At > c.Cut })
+	}
 	joined := map[string]map[uint64]int64{}
-	for _, s := range r.Sightings {
+	for _, s := range c.Sightings {
 		if joined[s.Name] == nil {
 			joined[s.Name] = map[uint64]int64{}
 		}

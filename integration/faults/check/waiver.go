@@ -50,6 +50,9 @@ func (c *Case) revived(t *Try, s *journal.Strike) bool {
 		t.Called < s.To && end > s.To-int64(inFlight) && end <= s.To+int64(inFlight)
 }
 
+// isLost is what an error has that tells of a loss: "mutex "x": lost: why".
+const isLost = ": lost: "
+
 // endedAtTheStore is what a holder says whose lease the store does not know any more.
 const endedAtTheStore = "the lease was ended at the store"
 

@@ -41,7 +41,7 @@ func (w *worker) acquire(ctx context.Context, e journal.Event, ask func(context.
 	defer cancel()
 	w.journal.Note(e)
 	g, err := ask(ctx, &watch.Options{Note: strconv.Itoa(e.ID)})
-	after := journal.Event{At: journal.Now(), Kind: outcome(ctx, err), ID: e.ID, Name: e.Name, Error: text(err)}
+	after := journal.Event{At: journal.Now(), Kind: Outcome(ctx, err), ID: e.ID, Name: e.Name, Error: text(err)}
 	if err == nil {
 		after.Token = g.Token()
 	}
@@ -58,9 +58,9 @@ func (w *worker) acquire(ctx context.Context, e journal.Event, ask func(context.
 	return h, nil
 }
 
-// outcome is how an acquisition has ended. Who has given up is told so: an error that
+// Outcome is how an acquisition has ended. Who has given up is told so: an error that
 // says something else is one, also where the context has ended meanwhile.
-func outcome(ctx context.Context, err error) journal.Kind {
+func Outcome(ctx context.Context, err error) journal.Kind {
 	switch {
 	case err == nil:
 		return journal.Granted

@@ -30,7 +30,7 @@ func TestOutcomeIsWhatTheErrorSays(t *testing.T) {
 		"broken":                       {t.Context(), &session.Error{Err: broken}, journal.Failed},
 		"broken as the context ended":  {done, &session.Error{Err: broken}, journal.Failed},
 	} {
-		if got := outcome(tc.ctx, tc.err); got != tc.want {
+		if got := Outcome(tc.ctx, tc.err); got != tc.want {
 			t.Errorf("%s: %q, want %q", name, got, tc.want)
 		}
 	}
