@@ -358,7 +358,8 @@ func (s *stage) check() ([]check.Result, error) {
 	if s.run.End == 0 {
 		s.run.End = s.run.Cut
 	}
-	s.run.TTL, s.run.Limit, s.run.Dir, s.run.Undoes = s.ttl, client.Limit, s.dir, s.traits.Undoes
+	s.run.TTL, s.run.Limit, s.run.Dir = s.ttl, client.Limit, s.dir
+	s.run.Quiet, s.run.Undoes = s.traits.Quiet, s.traits.Undoes
 	s.run.Lives, s.run.Strikes, s.run.Writes = lives, s.nemesis.Strikes(), s.register.Writes()
 	s.run.Sightings = s.cast.sightings
 	if err := journal.WriteStrikes(filepath.Join(s.dir, "faults.json"), s.run.Strikes); err != nil {

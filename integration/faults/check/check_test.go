@@ -73,6 +73,11 @@ func TestPlantedViolationsAreFound(t *testing.T) {
 			s.plays("c1.1", turn{op: journal.Campaign, name: election, value: "a", asked: 700, granted: 710, releasing: 800, released: 802, token: 20})
 			s.call("c3.1", 750, 760, journal.Event{Kind: journal.Looking, Name: election}, journal.Event{Kind: journal.Saw, Name: election})
 		}, []string{"history"}, "token 20"},
+		"nobody is said to lead while somebody does, who loses that later without a crash": {func(s *script) {
+			s.Quiet = true
+			s.plays("c1.1", turn{op: journal.Campaign, name: election, value: "a", asked: 700, granted: 710, lost: 900, token: 20})
+			s.call("c3.1", 750, 760, journal.Event{Kind: journal.Looking, Name: election}, journal.Event{Kind: journal.Saw, Name: election})
+		}, []string{"history"}, "token 20"},
 		"one is said to lead who has released, without a crash": {func(s *script) {
 			s.Undoes = true
 			s.leadsAgain(journal.Strike{Client: -1, Frozen: true, From: ms(803), Done: ms(804), To: ms(900)})
@@ -311,6 +316,13 @@ func TestWhatOnlyTheTokenProtectsIsNoViolation(t *testing.T) {
 		"a crash brings back who had just released": func(s *script) {
 			s.Undoes = true
 			s.leadsAgain(journal.Strike{Client: -1, Crash: true, From: ms(803), Done: ms(804), To: ms(900)})
+		},
+		"a restart that ends all sessions is seen by somebody else first": func(s *script) {
+			election := client.Prefix + "election/0"
+			s.Quiet = true
+			s.Strikes = append(s.Strikes, journal.Strike{Client: -1, Crash: true, Leader: true, From: ms(720), Done: ms(721), To: ms(740)})
+			s.plays("c2.1", turn{op: journal.Campaign, name: election, value: "a", asked: 700, granted: 710, lost: 900, token: 20})
+			s.call("c3.1", 750, 760, journal.Event{Kind: journal.Looking, Name: election}, journal.Event{Kind: journal.Saw, Name: election})
 		},
 		"one that gave up and was seen to lead": func(s *script) {
 			election := client.Prefix + "election/0"

@@ -162,7 +162,7 @@ func (r *recording) ending(t *Try) {
 	if t.Lost != 0 {
 		// Not before the grant is known to have been made.
 		at := max(t.Lost, t.Returned)
-		r.begin(at, t.Life, history.Lose(t.Token)).At(at + 1).Done()
+		r.begin(r.overAt(t, at), t.Life, history.Lose(t.Token)).At(at + 1).Done()
 	}
 	if t.Releasing != 0 && (t.Lost == 0 || t.Releasing < t.Lost) {
 		call := r.begin(t.Releasing, t.Life, history.Release(t.Token))
@@ -170,6 +170,19 @@ func (r *recording) ending(t *Try) {
 			call.At(t.Released).Done()
 		}
 	}
+}
+
+// overAt is from when a hold that was seen to be lost may have been over at the store. Where
+// a restart or failover ends all sessions, whoever looks may learn of it first.
+func (r *recording) overAt(t *Try, seen int64) int64 {
+	over := seen
+	for i := range r.Strikes {
+		s := &r.Strikes[i]
+		if r.Quiet && s.Server() && (s.Crash || s.Leader || s.Moved) && s.From < seen && t.Returned < s.To {
+			over = min(over, max(s.From, t.Returned))
+		}
+	}
+	return over
 }
 
 func opOf(e *journal.Event) history.Op {

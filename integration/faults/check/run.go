@@ -19,6 +19,7 @@ type Run struct {
 	Writes    []register.Write
 	Sightings []Sighting
 	Limit     int64 // of semaphores
+	Quiet     bool  // a restart or failover of the store ends all sessions, and it grants nothing for a TTL
 	Undoes    bool  // a crash of the store may bring back what was released just before
 
 	Healed int64 // when the last fault was undone and everybody knew; 0: it did not come to that
