@@ -2,9 +2,7 @@ package zk_test
 
 import (
 	"errors"
-	"fmt"
 	"slices"
-	"strconv"
 	"testing"
 
 	gozk "github.com/go-zookeeper/zk"
@@ -13,155 +11,23 @@ import (
 	"github.com/fairlead-go/fairlead/session/drivertest"
 )
 
-// A rush is what others do while a claim's Admit is asked: they join.
-type rush struct {
-	claim driver.Claim
-	asked int
-}
-
-// tooMany joins end a rush, so that a test ends that fails.
-const tooMany = 50
-
-// hurry has another party join each time when the claim's Admit would say yes.
-func hurry(t *testing.T, other *party, c driver.Claim, admits func(driver.View) bool, makes func(asked int) driver.Claim) *rush {
-	t.Helper()
-	r := &rush{claim: c}
-	r.claim.Admit = func(v driver.View) bool {
-		if r.asked++; admits(v) && r.asked <= tooMany {
-			if _, err := other.Join(t.Context(), makes(r.asked)); err != nil {
-				t.Error(err)
-			}
-		}
-		return admits(v)
-	}
-	return r
-}
-
-// few fails where Admit was asked more often than in a call that is not to wait.
-func (r *rush) few(t *testing.T) {
-	t.Helper()
-	if r.asked >= 10 {
-		t.Errorf("Admit was asked %d times", r.asked)
+func place(t *testing.T) drivertest.Entrance {
+	return func(link *drivertest.Link) drivertest.Party {
+		p := enter(t, link)
+		return drivertest.Party{Lease: p.Lease, Store: p.store}
 	}
 }
 
-// left fails if the claim has an entry in its queue.
-func (r *rush) left(t *testing.T, p *party) {
-	t.Helper()
-	q, err := p.store.Read(bounded(t), r.claim.Name, 0)
-	if err != nil || len(q.Entries) == 0 {
-		t.Errorf("the queue is %+v, %v, want the others", q.Entries, err)
-	}
-	for _, e := range q.Entries {
-		if e.ID == r.claim.ID {
-			t.Errorf("it has left the entry %+v", e)
-		}
-	}
-}
+func TestConditionalJoinEndsHoweverOthersJoin(t *testing.T) { drivertest.RushedJoins(t, place) }
 
 func reads() driver.Claim {
-	c := writes()
-	c.Mode = driver.Shared
-	return c
-}
-
-func writes() driver.Claim {
 	c := claim("q")
-	c.Kind = "rwmutex"
-	return c
-}
-
-func light() driver.Claim { return permit(100) }
-
-func heavy() driver.Claim {
-	c := permit(100)
-	c.Value = "100"
+	c.Kind, c.Mode = "rwmutex", driver.Shared
 	return c
 }
 
 func noWriter(v driver.View) bool {
-	for _, e := range v.Ahead {
-		if e.Mode != driver.Shared {
-			return false
-		}
-	}
-	return true
-}
-
-func fits(v driver.View) bool {
-	var weight int64
-	for _, e := range v.Ahead {
-		n, _ := strconv.ParseInt(e.Value, 10, 64)
-		weight += n
-	}
-	return weight < v.Limit.N
-}
-
-// A join that depends on who else is there comes to an end, though others join all the time
-// of whom it need not wait for any. Who is refused in the end, as somebody was faster, leaves
-// nothing behind; nor where the answer to the join was lost.
-func TestConditionalJoinEndsHoweverOthersJoin(t *testing.T) {
-	t.Parallel()
-	for what, c := range map[string]struct {
-		claim, others, bars func() driver.Claim
-		admits              func(driver.View) bool
-	}{
-		"reader": {reads, reads, writes, noWriter},
-		"permit": {light, light, heavy, fits},
-	} {
-		t.Run(what+" that is admitted", func(t *testing.T) {
-			t.Parallel()
-			other, p := enter(t, nil), enter(t, nil)
-			r := hurry(t, other, c.claim(), c.admits, func(int) driver.Claim { return c.others() })
-			v, err := p.Join(bounded(t), r.claim)
-			if err != nil {
-				t.Fatal(err)
-			}
-			r.few(t)
-			p.leave(v.Me)
-			r.left(t, p)
-		})
-		late := func(asked int) driver.Claim {
-			if asked == 6 { // it joins whoever is there now
-				return c.bars()
-			}
-			return c.others()
-		}
-		t.Run(what+" that is refused", func(t *testing.T) {
-			t.Parallel()
-			other, p := enter(t, nil), enter(t, nil)
-			r := hurry(t, other, c.claim(), c.admits, late)
-			if v, err := p.Join(bounded(t), r.claim); !errors.Is(err, driver.ErrRefused) {
-				t.Errorf("Join returned %+v, %v, want a refusal", v, err)
-			}
-			r.few(t)
-			r.left(t, p)
-		})
-		t.Run(what+" that is refused, answer lost", func(t *testing.T) {
-			t.Parallel()
-			var link drivertest.Link
-			other, p := enter(t, nil), enter(t, &link)
-			r := hurry(t, other, c.claim(), c.admits, func(asked int) driver.Claim {
-				if asked == 6 {
-					link.LoseReply(1)
-				}
-				return late(asked)
-			})
-			if v, err := p.Join(bounded(t), r.claim); err == nil || errors.Is(err, driver.ErrRefused) {
-				t.Fatalf("Join returned %+v, %v, want that its answer is lost", v, err)
-			}
-			eventually(t, func() error {
-				if v, err := p.Resolve(bounded(t), r.claim); !errors.Is(err, driver.ErrEntryGone) {
-					return fmt.Errorf("Resolve returned %+v, %v, want ErrEntryGone", v, err)
-				}
-				return nil
-			})
-			if r.asked != 7 {
-				t.Errorf("Admit was asked %d times, want once more by Resolve", r.asked)
-			}
-			r.left(t, other)
-		})
-	}
+	return !slices.ContainsFunc(v.Ahead, func(e driver.Entry) bool { return e.Mode != driver.Shared })
 }
 
 // What only tries reads no more of a queue than it has to know.
