@@ -128,6 +128,9 @@ type Lease interface {
 	// the view from the entry when it was made. When it was not, Resolve fails
 	// with ErrEntryGone, and then the Join can never take effect any more:
 	// "not found" alone would not do, as the request may still be in flight.
+	// Nor does it return an entry that the Join has refused and begun to take
+	// back: that request may still be in flight, too, and would take the entry away
+	// from who holds by it.
 	Resolve(ctx context.Context, c Claim) (View, error)
 
 	// Withdraw settles such a Join for a caller that wants the entry no more. It
